@@ -1,0 +1,1 @@
+//! Turns predictions and conditions into alerts with a life, and tells people about them.

@@ -1,0 +1,1 @@
+//! End-to-end throughput and latency; micro-benchmarks live beside their crates.

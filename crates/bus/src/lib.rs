@@ -1,0 +1,19 @@
+//! The log: appending, reading in partitions, and stages that turn one topic into the next exactly once.
+//!
+//! Delivery, in one paragraph (DESIGN.md §2): a record is in the log when the log says so ([`Appender`]).
+//! A stage ([`Stage`]) is a pure function of its input partition; its outputs carry where they come from (`src`).
+//! Nothing is committed before its effect. After a crash a stage starts from its checkpoint and does again what it
+//! had already done; the repetitions have the same bytes and the same `src`, and every reader drops what is not
+//! beyond the last `src` it has done. At-least-once delivery and readers that count give each record one effect.
+//!
+//! This is the only crate that names rdkafka.
+
+mod log;
+mod partition;
+mod stage;
+
+pub use log::{
+    AppendError, Appender, BusError, Consumer, Event, Log, Place, Position, Receipt, Record, Start, Subscription,
+};
+pub use partition::{Applied, Derived, Halt, Partition};
+pub use stage::{Cause, RestoreError, Stage, decode_state, encode_state};

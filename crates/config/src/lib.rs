@@ -1,0 +1,1 @@
+//! Settings: defaults < file < environment < flags, every mistake reported with its path, secrets masked.

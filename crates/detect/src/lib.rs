@@ -1,0 +1,1 @@
+//! Detectors and the calibration that gives every score one meaning.

@@ -1,0 +1,1 @@
+//! InfluxDB and PostgreSQL; the only crate that names their clients.

@@ -1,0 +1,3 @@
+//! Seeded series, the reference pipeline, and the judge that compares the stores with it.
+
+pub mod servers;

@@ -1,0 +1,1 @@
+//! Takes samples in, from this host and over HTTP, and acknowledges them by the log; the recorder fills InfluxDB.

@@ -1,0 +1,1 @@
+//! Closes steps and computes features: system_metrics becomes processed_metrics.
