@@ -1,6 +1,8 @@
 //! `anomaly_predictions`: what Forewarn thinks of every step, and what it expects to fail.
 
-use forewarn_types::{EventTime, FailureKind, Kind, PredictionState, ResourceKey, StepLength, VerdictState, id};
+use forewarn_types::{
+    EventTime, FailureKind, Kind, PredictionState, ResourceKey, StepLength, VerdictState, id,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -195,13 +197,21 @@ impl FailurePrediction {
     /// Id of the prediction; its updates and its end share it.
     #[must_use]
     pub fn prediction_id(&self) -> Uuid {
-        id::prediction(&self.resource, self.failure.as_str(), &self.subject, self.first_step)
+        id::prediction(
+            &self.resource,
+            self.failure.as_str(),
+            &self.subject,
+            self.first_step,
+        )
     }
 }
 
 /// What `anomaly_predictions` holds.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(clippy::large_enum_variant, reason = "the large variant is the common one")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "the large variant is the common one"
+)]
 pub enum Prediction {
     /// One judged step.
     Verdict(Verdict),
@@ -270,7 +280,9 @@ impl Body for Prediction {
         match headers.schema.as_str() {
             "verdict" => from_json(headers, VERDICT.1, body).map(Self::Verdict),
             "condition_change" => from_json(headers, CONDITION_CHANGE.1, body).map(Self::Condition),
-            "failure_prediction" => from_json(headers, FAILURE_PREDICTION.1, body).map(Self::Failure),
+            "failure_prediction" => {
+                from_json(headers, FAILURE_PREDICTION.1, body).map(Self::Failure)
+            }
             "resource_change" => from_json(headers, RESOURCE_CHANGE.1, body).map(Self::Resource),
             "tick" => from_json(headers, Tick::SCHEMA.1, body).map(Self::Tick),
             _ => unknown_schema(headers, Self::TOPIC),
@@ -280,7 +292,11 @@ impl Body for Prediction {
 
 impl Ticked for Prediction {
     fn tick(&self) -> Option<Tick> {
-        if let Self::Tick(tick) = self { Some(*tick) } else { None }
+        if let Self::Tick(tick) = self {
+            Some(*tick)
+        } else {
+            None
+        }
     }
 
     fn from_tick(tick: Tick) -> Self {

@@ -82,7 +82,11 @@ impl Body for DeadLetter {
     fn id(&self, _body: &[u8]) -> Uuid {
         // One id per place in the log: giving up on it twice is giving up on it once.
         forewarn_types::id::message(
-            format!("{}/{}/{}/{}", self.stage, self.topic, self.partition, self.offset).as_bytes(),
+            format!(
+                "{}/{}/{}/{}",
+                self.stage, self.topic, self.partition, self.offset
+            )
+            .as_bytes(),
         )
     }
 

@@ -33,8 +33,11 @@ impl Headers {
     /// The headers as the log stores them.
     #[must_use]
     pub fn to_pairs(&self) -> Vec<(&'static str, String)> {
-        let mut pairs =
-            vec![(SCHEMA, self.schema.clone()), (VERSION, self.version.to_string()), (ID, self.id.to_string())];
+        let mut pairs = vec![
+            (SCHEMA, self.schema.clone()),
+            (VERSION, self.version.to_string()),
+            (ID, self.id.to_string()),
+        ];
         if let Some(src) = self.src {
             pairs.push((SRC, src.to_string()));
         }
@@ -48,15 +51,37 @@ impl Headers {
     ///
     /// # Errors
     /// [`DecodeError::Header`] when one that every record has is absent or unreadable.
-    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Self, DecodeError> {
-        let (mut schema, mut version, mut id, mut src, mut traceparent) = (None, None, None, None, None);
+    pub fn from_pairs<'a>(
+        pairs: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<Self, DecodeError> {
+        let (mut schema, mut version, mut id, mut src, mut traceparent) =
+            (None, None, None, None, None);
         for (name, value) in pairs {
-            let text = || std::str::from_utf8(value).map_err(|_| DecodeError::header(name, "is not text"));
+            let text =
+                || std::str::from_utf8(value).map_err(|_| DecodeError::header(name, "is not text"));
             match name {
                 SCHEMA => schema = Some(text()?.to_owned()),
-                VERSION => version = Some(text()?.parse().map_err(|_| DecodeError::header(name, "is not a number"))?),
-                ID => id = Some(text()?.parse().map_err(|_| DecodeError::header(name, "is not an id"))?),
-                SRC => src = Some(text()?.parse().map_err(|_| DecodeError::header(name, "is not a source position"))?),
+                VERSION => {
+                    version = Some(
+                        text()?
+                            .parse()
+                            .map_err(|_| DecodeError::header(name, "is not a number"))?,
+                    )
+                }
+                ID => {
+                    id = Some(
+                        text()?
+                            .parse()
+                            .map_err(|_| DecodeError::header(name, "is not an id"))?,
+                    )
+                }
+                SRC => {
+                    src = Some(
+                        text()?
+                            .parse()
+                            .map_err(|_| DecodeError::header(name, "is not a source position"))?,
+                    )
+                }
                 TRACEPARENT => traceparent = Some(text()?.to_owned()),
                 // Headers of other tools are none of our business.
                 _ => {}
@@ -103,7 +128,9 @@ pub enum DecodeError {
         topic: &'static str,
     },
     /// A newer writer: the partition is paused, since skipping would lose data that a newer reader could use.
-    #[error("schema `{schema}` has version {found}, this program reads up to {known}: upgrade it before its writers")]
+    #[error(
+        "schema `{schema}` has version {found}, this program reads up to {known}: upgrade it before its writers"
+    )]
     UnknownVersion {
         /// As the header says.
         schema: String,
@@ -124,7 +151,10 @@ pub enum DecodeError {
 
 impl DecodeError {
     fn header(name: &str, problem: &'static str) -> Self {
-        Self::Header { name: name.chars().take(80).collect(), problem }
+        Self::Header {
+            name: name.chars().take(80).collect(),
+            problem,
+        }
     }
 
     /// Whether the record itself is fine and only this program too old for it.
@@ -161,8 +191,18 @@ pub trait Body: Sized {
     fn seal(&self, src: Option<Src>, traceparent: Option<String>) -> Envelope {
         let body = self.to_json();
         let (schema, version) = self.schema();
-        let headers = Headers { schema: schema.to_owned(), version, id: self.id(&body), src, traceparent };
-        Envelope { key: self.key(), headers, body }
+        let headers = Headers {
+            schema: schema.to_owned(),
+            version,
+            id: self.id(&body),
+            src,
+            traceparent,
+        };
+        Envelope {
+            key: self.key(),
+            headers,
+            body,
+        }
     }
 }
 
@@ -180,14 +220,30 @@ pub(crate) fn to_json<T: Serialize>(body: &T) -> Vec<u8> {
 }
 
 /// Parses a body whose schema the caller has found to be `schema`, if its version is not newer than `known`.
-pub(crate) fn from_json<T: DeserializeOwned>(headers: &Headers, known: u16, body: &[u8]) -> Result<T, DecodeError> {
+pub(crate) fn from_json<T: DeserializeOwned>(
+    headers: &Headers,
+    known: u16,
+    body: &[u8],
+) -> Result<T, DecodeError> {
     if headers.version > known {
-        return Err(DecodeError::UnknownVersion { schema: headers.schema.clone(), found: headers.version, known });
+        return Err(DecodeError::UnknownVersion {
+            schema: headers.schema.clone(),
+            found: headers.version,
+            known,
+        });
     }
-    serde_json::from_slice(body)
-        .map_err(|error| DecodeError::Body { schema: headers.schema.clone(), problem: error.to_string() })
+    serde_json::from_slice(body).map_err(|error| DecodeError::Body {
+        schema: headers.schema.clone(),
+        problem: error.to_string(),
+    })
 }
 
-pub(crate) fn unknown_schema<T>(headers: &Headers, topic: &'static Topic) -> Result<T, DecodeError> {
-    Err(DecodeError::UnknownSchema { schema: headers.schema.chars().take(80).collect(), topic: topic.name })
+pub(crate) fn unknown_schema<T>(
+    headers: &Headers,
+    topic: &'static Topic,
+) -> Result<T, DecodeError> {
+    Err(DecodeError::UnknownSchema {
+        schema: headers.schema.chars().take(80).collect(),
+        topic: topic.name,
+    })
 }

@@ -20,4 +20,7 @@ pub use dead_letters::{DeadLetter, DeadReason};
 pub use envelope::{Body, DecodeError, Envelope, Headers, Ticked};
 pub use processed_metrics::{FeatureVector, LimitReading, ProcessedMetric, ResourceChange};
 pub use system_metrics::{BatchSample, SampleBatch, SystemMetric, Tick};
-pub use topic::{ALERT_EVENTS, ANOMALY_PREDICTIONS, DEAD_LETTERS, PROCESSED_METRICS, SYSTEM_METRICS, TOPICS, Topic};
+pub use topic::{
+    ALERT_EVENTS, ANOMALY_PREDICTIONS, DEAD_LETTERS, PROCESSED_METRICS, SYSTEM_METRICS, TOPICS,
+    Topic,
+};

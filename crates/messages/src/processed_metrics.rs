@@ -1,6 +1,8 @@
 //! `processed_metrics`: what a step of a resource looked like, in the numbers that models read.
 
-use forewarn_types::{EventTime, FailureKind, Kind, LogTime, ResourceKey, ResourceState, StepLength, id};
+use forewarn_types::{
+    EventTime, FailureKind, Kind, LogTime, ResourceKey, ResourceState, StepLength, id,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -38,7 +40,10 @@ pub struct FeatureVector {
     pub backfill: bool,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde asks for"
+)]
 fn is_zero(count: &u32) -> bool {
     *count == 0
 }
@@ -143,13 +148,22 @@ impl ResourceChange {
     /// Id of this change.
     #[must_use]
     pub fn id(&self) -> Uuid {
-        id::change(&self.resource, "resource", self.state.as_str(), self.log_time.millis())
+        id::change(
+            &self.resource,
+            "resource",
+            self.state.as_str(),
+            self.log_time.millis(),
+        )
     }
 }
 
 impl Ticked for ProcessedMetric {
     fn tick(&self) -> Option<Tick> {
-        if let Self::Tick(tick) = self { Some(*tick) } else { None }
+        if let Self::Tick(tick) = self {
+            Some(*tick)
+        } else {
+            None
+        }
     }
 
     fn from_tick(tick: Tick) -> Self {

@@ -1,6 +1,8 @@
 //! `system_metrics`: what was measured, as it was acknowledged. The root of everything else.
 
-use forewarn_types::{EventTime, Kind, LogId, MetricType, ResourceKey, Sample, SeriesKey, StepLength, Tags, id};
+use forewarn_types::{
+    EventTime, Kind, LogId, MetricType, ResourceKey, Sample, SeriesKey, StepLength, Tags, id,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -50,7 +52,13 @@ pub struct BatchSample {
 impl SampleBatch {
     /// Builds a batch whose common time is that of the first sample.
     #[must_use]
-    pub fn new(resource: ResourceKey, kind: Kind, source: &str, interval: StepLength, samples: Vec<Sample>) -> Self {
+    pub fn new(
+        resource: ResourceKey,
+        kind: Kind,
+        source: &str,
+        interval: StepLength,
+        samples: Vec<Sample>,
+    ) -> Self {
         let time = samples.first().map_or(EventTime(0), |sample| sample.time);
         let samples = samples
             .into_iter()
@@ -62,7 +70,15 @@ impl SampleBatch {
                 value: s.value,
             })
             .collect();
-        Self { resource, kind, source: source.to_owned(), interval, backfill: false, time, samples }
+        Self {
+            resource,
+            kind,
+            source: source.to_owned(),
+            interval,
+            backfill: false,
+            time,
+            samples,
+        }
     }
 
     /// When the sample was measured.
@@ -74,12 +90,18 @@ impl SampleBatch {
     /// The series that the sample belongs to.
     #[must_use]
     pub fn series_of(&self, sample: &BatchSample) -> SeriesKey {
-        SeriesKey { resource: self.resource.clone(), metric: sample.metric.clone(), tags: sample.tags.clone() }
+        SeriesKey {
+            resource: self.resource.clone(),
+            metric: sample.metric.clone(),
+            tags: sample.tags.clone(),
+        }
     }
 
     /// Ids of the samples, in their order.
     pub fn sample_ids(&self) -> impl Iterator<Item = Uuid> + '_ {
-        self.samples.iter().map(|sample| id::sample(&self.series_of(sample), self.time_of(sample)))
+        self.samples
+            .iter()
+            .map(|sample| id::sample(&self.series_of(sample), self.time_of(sample)))
     }
 }
 
@@ -150,7 +172,11 @@ impl Body for SystemMetric {
 
 impl Ticked for SystemMetric {
     fn tick(&self) -> Option<Tick> {
-        if let Self::Tick(tick) = self { Some(*tick) } else { None }
+        if let Self::Tick(tick) = self {
+            Some(*tick)
+        } else {
+            None
+        }
     }
 
     fn from_tick(tick: Tick) -> Self {

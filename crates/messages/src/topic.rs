@@ -72,4 +72,10 @@ pub const DEAD_LETTERS: Topic = Topic {
 };
 
 /// All topics.
-pub const TOPICS: &[&Topic] = &[&SYSTEM_METRICS, &PROCESSED_METRICS, &ANOMALY_PREDICTIONS, &ALERT_EVENTS, &DEAD_LETTERS];
+pub const TOPICS: &[&Topic] = &[
+    &SYSTEM_METRICS,
+    &PROCESSED_METRICS,
+    &ANOMALY_PREDICTIONS,
+    &ALERT_EVENTS,
+    &DEAD_LETTERS,
+];

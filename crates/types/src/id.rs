@@ -69,7 +69,12 @@ pub fn message(body: &[u8]) -> Uuid {
 
 /// Id of a feature vector. `feature_set` names the set with its version (`host/1`).
 #[must_use]
-pub fn vector(resource: &ResourceKey, feature_set: &str, step: StepLength, step_end: EventTime) -> Uuid {
+pub fn vector(
+    resource: &ResourceKey,
+    feature_set: &str,
+    step: StepLength,
+    step_end: EventTime,
+) -> Uuid {
     Layout::new("forewarn vector id v1")
         .resource(resource)
         .text(feature_set)
@@ -81,12 +86,21 @@ pub fn vector(resource: &ResourceKey, feature_set: &str, step: StepLength, step_
 /// Id of a verdict. `level` is `resource`, or the name of the judged metric; `model_set` the digest of what judged.
 #[must_use]
 pub fn verdict(vector: Uuid, level: &str, model_set: &str) -> Uuid {
-    Layout::new("forewarn verdict id v1").id(vector).text(level).text(model_set).finish()
+    Layout::new("forewarn verdict id v1")
+        .id(vector)
+        .text(level)
+        .text(model_set)
+        .finish()
 }
 
 /// Id of a failure prediction: what will fail (kind and subject) and the step at which it was first said.
 #[must_use]
-pub fn prediction(resource: &ResourceKey, kind: &str, subject: &str, first_step: EventTime) -> Uuid {
+pub fn prediction(
+    resource: &ResourceKey,
+    kind: &str,
+    subject: &str,
+    first_step: EventTime,
+) -> Uuid {
     Layout::new("forewarn prediction id v1")
         .resource(resource)
         .text(kind)
@@ -98,7 +112,12 @@ pub fn prediction(resource: &ResourceKey, kind: &str, subject: &str, first_step:
 /// Id of a change of a condition or of a resource's state at one moment.
 #[must_use]
 pub fn change(resource: &ResourceKey, what: &str, subject: &str, at: i64) -> Uuid {
-    Layout::new("forewarn change id v1").resource(resource).text(what).text(subject).int(at).finish()
+    Layout::new("forewarn change id v1")
+        .resource(resource)
+        .text(what)
+        .text(subject)
+        .int(at)
+        .finish()
 }
 
 /// Id of an alert: rule, fingerprint (what distinguishes its subjects) and the step that opened it.
@@ -115,7 +134,11 @@ pub fn alert(tenant: &str, rule: &str, fingerprint: &str, opening_step: EventTim
 /// Id of the delivery of one notification to one receiver. `group` is the alert id or a group key.
 #[must_use]
 pub fn delivery(group: &str, sequence: i64, receiver: &str) -> Uuid {
-    Layout::new("forewarn delivery id v1").text(group).int(sequence).text(receiver).finish()
+    Layout::new("forewarn delivery id v1")
+        .text(group)
+        .int(sequence)
+        .text(receiver)
+        .finish()
 }
 
 #[cfg(test)]
@@ -126,14 +149,20 @@ mod tests {
         SeriesKey {
             resource: ResourceKey::new("web-01"),
             metric: "system.cpu.utilization".into(),
-            tags: tags.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+            tags: tags
+                .iter()
+                .map(|(k, v)| ((*k).into(), (*v).into()))
+                .collect(),
         }
     }
 
     #[test]
     fn ids_are_frozen() {
         // These values are a promise to every stored row: a failing line here means a broken store.
-        let frozen = sample(&series(&[("cpu.mode", "user")]), EventTime(1_700_000_000_000));
+        let frozen = sample(
+            &series(&[("cpu.mode", "user")]),
+            EventTime(1_700_000_000_000),
+        );
         assert_eq!(frozen.to_string(), FROZEN_SAMPLE);
         assert_eq!(frozen.get_version_num(), 8);
     }
@@ -142,14 +171,23 @@ mod tests {
     #[test]
     fn the_order_of_tags_does_not_matter_but_their_borders_do() {
         let at = EventTime(1);
-        assert_eq!(sample(&series(&[("a", "1"), ("b", "2")]), at), sample(&series(&[("b", "2"), ("a", "1")]), at));
-        assert_ne!(sample(&series(&[("a", "1b")]), at), sample(&series(&[("a1", "b")]), at));
+        assert_eq!(
+            sample(&series(&[("a", "1"), ("b", "2")]), at),
+            sample(&series(&[("b", "2"), ("a", "1")]), at)
+        );
+        assert_ne!(
+            sample(&series(&[("a", "1b")]), at),
+            sample(&series(&[("a1", "b")]), at)
+        );
     }
 
     #[test]
     fn tenants_never_share_an_id() {
         let mut other = series(&[]);
         other.resource.tenant = "acme".into();
-        assert_ne!(sample(&other, EventTime(1)), sample(&series(&[]), EventTime(1)));
+        assert_ne!(
+            sample(&other, EventTime(1)),
+            sample(&series(&[]), EventTime(1))
+        );
     }
 }

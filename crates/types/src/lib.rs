@@ -12,10 +12,10 @@ mod src;
 mod state;
 mod time;
 
-pub use resource::{Kind, ResourceKey, DEFAULT_TENANT};
+pub use resource::{DEFAULT_TENANT, Kind, ResourceKey};
 pub use sample::{MetricType, Sample, SeriesKey, Tags};
 pub use severity::Severity;
-pub use src::{LogId, ParseSrcError, Src, SUB_FANOUT};
+pub use src::{LogId, ParseSrcError, SUB_FANOUT, Src};
 pub use state::{
     AlertState, FailureKind, ParseStateError, PredictionState, ResourceState, VerdictState,
 };

@@ -95,5 +95,8 @@ pub const ALIASES: &[(&str, &str)] = &[
 /// The canonical name of `metric`: its meaning if it is an alias, itself if not.
 #[must_use]
 pub fn canonical(metric: &str) -> &str {
-    ALIASES.iter().find(|(alias, _)| *alias == metric).map_or(metric, |(_, name)| name)
+    ALIASES
+        .iter()
+        .find(|(alias, _)| *alias == metric)
+        .map_or(metric, |(_, name)| name)
 }

@@ -18,7 +18,10 @@ impl ResourceKey {
     /// A resource of the default tenant.
     #[must_use]
     pub fn new(resource: impl Into<String>) -> Self {
-        Self { tenant: DEFAULT_TENANT.into(), resource: resource.into() }
+        Self {
+            tenant: DEFAULT_TENANT.into(),
+            resource: resource.into(),
+        }
     }
 
     /// The key under which the log keeps this resource's records in order.
@@ -34,7 +37,9 @@ impl ResourceKey {
 }
 
 /// What sort of thing a resource is; chooses the feature set that judges it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the variants are the words themselves")]
 pub enum Kind {

@@ -42,13 +42,21 @@ impl Src {
     /// The cause of everything that a root record leads to.
     #[must_use]
     pub const fn root(log: LogId, partition: u32, offset: u64) -> Self {
-        Self { log, partition, offset, sub: 0 }
+        Self {
+            log,
+            partition,
+            offset,
+            sub: 0,
+        }
     }
 
     /// The `src` of the `index`-th record that a stage derives from the record with this `src`.
     #[must_use]
     pub const fn derive(self, index: u64) -> Self {
-        Self { sub: self.sub * SUB_FANOUT + index, ..self }
+        Self {
+            sub: self.sub * SUB_FANOUT + index,
+            ..self
+        }
     }
 
     /// Position within its partition's history; comparable only under one log id.
@@ -61,7 +69,11 @@ impl Src {
 impl fmt::Display for Src {
     /// `<log>/<partition>/<offset>/<sub>`: the header's text form.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}/{}", self.log, self.partition, self.offset, self.sub)
+        write!(
+            f,
+            "{}/{}/{}/{}",
+            self.log, self.partition, self.offset, self.sub
+        )
     }
 }
 
@@ -94,9 +106,16 @@ mod tests {
 
     #[test]
     fn text_form_round_trips_and_refuses_the_rest() {
-        let src = Src::root(LogId(Uuid::from_u128(7)), 3, 42).derive(1).derive(2);
+        let src = Src::root(LogId(Uuid::from_u128(7)), 3, 42)
+            .derive(1)
+            .derive(2);
         assert_eq!(src.to_string().parse(), Ok(src));
-        for bad in ["", "x/1/2/3", "00000000000000000000000000000007/1/2", "00000000000000000000000000000007/1/2/3/4"] {
+        for bad in [
+            "",
+            "x/1/2/3",
+            "00000000000000000000000000000007/1/2",
+            "00000000000000000000000000000007/1/2/3/4",
+        ] {
             assert!(bad.parse::<Src>().is_err(), "{bad}");
         }
     }

@@ -152,7 +152,13 @@ mod tests {
 
     #[test]
     fn a_wrong_word_is_answered_with_the_right_ones() {
-        let error = "opened".parse::<PredictionState>().expect_err("not a state").to_string();
-        assert_eq!(error, "unknown prediction state `opened`, expected one of open, confirmed, averted, expired, withdrawn");
+        let error = "opened"
+            .parse::<PredictionState>()
+            .expect_err("not a state")
+            .to_string();
+        assert_eq!(
+            error,
+            "unknown prediction state `opened`, expected one of open, confirmed, averted, expired, withdrawn"
+        );
     }
 }

@@ -10,14 +10,18 @@ use serde::{Deserialize, Serialize};
 /// When a sample was measured: milliseconds since the Unix epoch, UTC.
 ///
 /// Features, steps, "for 5 minutes", forecasts and time to failure use it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct EventTime(pub i64);
 
 /// When the log itself took a record in: milliseconds since the Unix epoch, the maximum so far in its partition.
 ///
 /// Silence, cooldown, repeat, escalation and expiry use it. A derived record carries the log time of its cause.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct LogTime(pub i64);
 
@@ -33,13 +37,19 @@ macro_rules! instant {
             /// This moment plus `span`, saturating.
             #[must_use]
             pub fn plus(self, span: Duration) -> Self {
-                Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+                Self(
+                    self.0
+                        .saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)),
+                )
             }
 
             /// This moment minus `span`, saturating.
             #[must_use]
             pub fn minus(self, span: Duration) -> Self {
-                Self(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+                Self(
+                    self.0
+                        .saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)),
+                )
             }
 
             /// Time passed since `earlier`; zero when `earlier` lies in the future.
@@ -73,7 +83,11 @@ impl StepLength {
     /// A step of `millis`, or `None` outside 1 s to 1 h.
     #[must_use]
     pub const fn from_millis(millis: u32) -> Option<Self> {
-        if millis >= 1_000 && millis <= 3_600_000 { Some(Self(millis)) } else { None }
+        if millis >= 1_000 && millis <= 3_600_000 {
+            Some(Self(millis))
+        } else {
+            None
+        }
     }
 
     /// The length in milliseconds.
@@ -92,7 +106,11 @@ impl StepLength {
     #[must_use]
     pub const fn end_of(self, at: EventTime) -> EventTime {
         let length = self.0 as i64;
-        EventTime(at.0.div_euclid(length).saturating_add(1).saturating_mul(length))
+        EventTime(
+            at.0.div_euclid(length)
+                .saturating_add(1)
+                .saturating_mul(length),
+        )
     }
 }
 
@@ -117,7 +135,10 @@ mod tests {
 
     #[test]
     fn time_arithmetic_saturates_instead_of_wrapping() {
-        assert_eq!(EventTime(i64::MAX).plus(Duration::from_secs(1)), EventTime(i64::MAX));
+        assert_eq!(
+            EventTime(i64::MAX).plus(Duration::from_secs(1)),
+            EventTime(i64::MAX)
+        );
         assert_eq!(LogTime(0).since(LogTime(5)), Duration::ZERO);
     }
 }
