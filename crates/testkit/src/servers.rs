@@ -19,7 +19,10 @@ pub fn postgres(what: &str) -> Option<String> {
 /// (`FOREWARN_TEST_INFLUXDB`, `FOREWARN_TEST_INFLUXDB_TOKEN`).
 #[must_use]
 pub fn influxdb(what: &str) -> Option<(String, String)> {
-    Some((find("FOREWARN_TEST_INFLUXDB", what)?, find("FOREWARN_TEST_INFLUXDB_TOKEN", what)?))
+    Some((
+        find("FOREWARN_TEST_INFLUXDB", what)?,
+        find("FOREWARN_TEST_INFLUXDB_TOKEN", what)?,
+    ))
 }
 
 /// A name that no other test and no earlier run has: for topic prefixes, databases and buckets.
@@ -28,12 +31,17 @@ pub fn unique(name: &str) -> String {
     format!("{name}_{}", uuid::Uuid::new_v4().simple())
 }
 
-#[allow(clippy::print_stderr, reason = "a left-out test has to be seen where tests are run")]
+#[allow(
+    clippy::print_stderr,
+    reason = "a left-out test has to be seen where tests are run"
+)]
 fn find(variable: &str, what: &str) -> Option<String> {
     match std::env::var(variable) {
         Ok(value) if !value.is_empty() => Some(value),
         _ if std::env::var_os("FOREWARN_TEST_REQUIRE").is_some() => {
-            panic!("{what}: {variable} is not set, and FOREWARN_TEST_REQUIRE forbids to leave it out")
+            panic!(
+                "{what}: {variable} is not set, and FOREWARN_TEST_REQUIRE forbids to leave it out"
+            )
         }
         _ => {
             eprintln!("left out: {what} (set {variable} to run it; `make test` does)");
