@@ -8,12 +8,21 @@
 //!
 //! This is the only crate that names rdkafka.
 
+mod checkpoints;
+mod follow;
 mod log;
 mod partition;
+mod run;
+mod runner;
 mod stage;
 
+pub use checkpoints::{CheckpointError, Checkpoints};
+pub use follow::{Batch, FollowOptions, Reading, Setback, Sink, Taken, follow};
 pub use log::{
-    AppendError, Appender, BusError, Consumer, Event, Log, Place, Position, Receipt, Record, Start, Subscription,
+    AppendError, Appender, BusError, Consumer, Event, Log, Place, Position, Receipt, Record, Start,
+    Subscription,
 };
 pub use partition::{Applied, Derived, Halt, Partition};
+pub use run::{Observe, RunError, StopFlag};
+pub use runner::{StageOptions, run_stage};
 pub use stage::{Cause, RestoreError, Stage, decode_state, encode_state};

@@ -120,7 +120,11 @@ impl Future for Receipt {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0).poll(cx).map(|answer| {
-            answer.unwrap_or_else(|_| Err(AppendError::Unknown("the connection to the log was closed".into())))
+            answer.unwrap_or_else(|_| {
+                Err(AppendError::Unknown(
+                    "the connection to the log was closed".into(),
+                ))
+            })
         })
     }
 }
@@ -280,13 +284,32 @@ pub trait Log: Send + Sync {
     ///
     /// # Errors
     /// [`BusError`] when the log does not answer.
-    fn read(&self, place: Place, span: Range<u64>, each: &mut dyn FnMut(Record) -> bool) -> Result<(), BusError>;
+    fn read(
+        &self,
+        place: Place,
+        span: Range<u64>,
+        each: &mut dyn FnMut(Record) -> bool,
+    ) -> Result<(), BusError>;
 
     /// Puts records into this log.
     ///
     /// # Errors
     /// [`BusError`] when the settings are refused.
     fn appender(&self) -> Result<Arc<dyn Appender>, BusError>;
+
+    /// Puts records into this log so that no partition gets a hole: after the first record that was not acknowledged
+    /// nothing more is taken, and the appender has to be made anew. For stages: who takes over from one trusts that
+    /// everything up to the last `src` in the output is there.
+    ///
+    /// # Errors
+    /// [`BusError`] when the settings are refused.
+    fn appender_in_order(&self) -> Result<Arc<dyn Appender>, BusError>;
+
+    /// Reads these partitions outside any group. The first events assign them; commits are ignored.
+    ///
+    /// # Errors
+    /// [`BusError`] when the settings are refused.
+    fn reader(&self, places: &[Place]) -> Result<Box<dyn Consumer>, BusError>;
 
     /// Joins a group of readers.
     ///

@@ -4,7 +4,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use forewarn_messages::{Body, DeadLetter, DeadReason, DecodeError, Envelope, Headers, Tick, Ticked};
+use forewarn_messages::{
+    Body, DeadLetter, DeadReason, DecodeError, Envelope, Headers, Tick, Ticked,
+};
 use forewarn_types::{LogId, LogTime, SUB_FANOUT, Src};
 use serde::{Deserialize, Serialize};
 
@@ -80,7 +82,14 @@ impl<S: Stage> Partition<S> {
     /// Starts at the beginning of partition `number`. `log` is its identity where that is already known.
     #[must_use]
     pub fn new(stage: S, number: u32, log: Option<LogId>) -> Self {
-        Self { stage, number, progress: Progress { log, ..Progress::default() } }
+        Self {
+            stage,
+            number,
+            progress: Progress {
+                log,
+                ..Progress::default()
+            },
+        }
     }
 
     /// The input offset to read next.
@@ -111,7 +120,10 @@ impl<S: Stage> Partition<S> {
     /// # Errors
     /// [`Halt`] when the partition cannot go on; the record is then not consumed.
     pub fn apply(&mut self, record: &Record) -> Result<Applied, Halt> {
-        let pairs = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+        let pairs = record
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_slice()));
         let headers = match Headers::from_pairs(pairs) {
             Ok(headers) => headers,
             Err(error) => return Ok(self.bury(record, DeadReason::Header, error.to_string())),
@@ -145,9 +157,13 @@ impl<S: Stage> Partition<S> {
             self.adopt(tick.log)?;
         }
         let Some(log) = self.progress.log else {
-            return Err(Halt::NoIdentity { offset: record.offset });
+            return Err(Halt::NoIdentity {
+                offset: record.offset,
+            });
         };
-        let src = headers.src.unwrap_or_else(|| Src::root(log, self.number, record.offset));
+        let src = headers
+            .src
+            .unwrap_or_else(|| Src::root(log, self.number, record.offset));
         if self.is_done(src) {
             self.progress.next_offset = record.offset + 1;
             return Ok(Applied::Repeated);
@@ -156,23 +172,44 @@ impl<S: Stage> Partition<S> {
         self.progress.log_time = self.progress.log_time.max(record.log_time);
         self.progress.done = Some(src.position());
         self.progress.next_offset = record.offset + 1;
-        let cause = Cause { src, log_time: self.progress.log_time };
+        let cause = Cause {
+            src,
+            log_time: self.progress.log_time,
+        };
         let mut outputs = Vec::new();
         // A panic is a defect of ours, and the same on every replay: what the stage had done by then stays done.
-        let worked = catch_unwind(AssertUnwindSafe(|| self.stage.apply(input, &cause, &mut outputs)));
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            self.stage.apply(input, &cause, &mut outputs)
+        }));
         if let Err(panic) = worked {
             let words = panic.downcast_ref::<String>().map(String::as_str);
-            let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-            return Ok(Applied::Dead(self.letter(record, DeadReason::Panic, words.to_owned())));
+            let words = words
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no message");
+            return Ok(Applied::Dead(self.letter(
+                record,
+                DeadReason::Panic,
+                words.to_owned(),
+            )));
         }
         if let Some(tick) = tick {
-            outputs.push(S::Output::from_tick(Tick { genesis: false, ..tick }));
+            outputs.push(S::Output::from_tick(Tick {
+                genesis: false,
+                ..tick
+            }));
         }
-        assert!((outputs.len() as u64) < SUB_FANOUT, "one record may cause at most {SUB_FANOUT} others");
+        assert!(
+            (outputs.len() as u64) < SUB_FANOUT,
+            "one record may cause at most {SUB_FANOUT} others"
+        );
         let outputs = (0..).zip(outputs).map(|(index, output)| {
             let src = src.derive(index);
             let envelope = output.seal(Some(src), headers.traceparent.clone());
-            Derived { src, log_time: cause.log_time, envelope }
+            Derived {
+                src,
+                log_time: cause.log_time,
+                envelope,
+            }
         });
         Ok(Applied::Outputs(outputs.collect()))
     }
@@ -188,12 +225,19 @@ impl<S: Stage> Partition<S> {
     /// # Errors
     /// [`RestoreError`] when it is of another format, another partition or another history, or the stage refuses it.
     pub fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
-        let (format, number, progress, state): (u16, u32, Progress, Vec<u8>) = decode_state(snapshot)?;
+        let (format, number, progress, state): (u16, u32, Progress, Vec<u8>) =
+            decode_state(snapshot)?;
         if format != FORMAT {
-            return Err(RestoreError(format!("format {format}, this program writes {FORMAT}")));
+            return Err(RestoreError(format!(
+                "format {format}, this program writes {FORMAT}"
+            )));
         }
-        if number != self.number || (self.progress.log.is_some() && progress.log != self.progress.log) {
-            return Err(RestoreError("it belongs to another partition or history".into()));
+        if number != self.number
+            || (self.progress.log.is_some() && progress.log != self.progress.log)
+        {
+            return Err(RestoreError(
+                "it belongs to another partition or history".into(),
+            ));
         }
         self.stage.restore(&state)?;
         self.progress = progress;
@@ -201,7 +245,9 @@ impl<S: Stage> Partition<S> {
     }
 
     fn is_done(&self, src: Src) -> bool {
-        self.progress.done.is_some_and(|done| src.position() <= done)
+        self.progress
+            .done
+            .is_some_and(|done| src.position() <= done)
     }
 
     fn adopt(&mut self, found: LogId) -> Result<(), Halt> {
