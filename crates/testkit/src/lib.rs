@@ -1,4 +1,5 @@
 //! Seeded series, the reference pipeline, and the judge that compares the stores with it.
 
 pub mod generate;
+pub mod ledger;
 pub mod servers;
