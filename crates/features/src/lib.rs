@@ -1,1 +1,17 @@
 //! Samples of one resource become feature vectors, step by step; pure functions of what arrived.
+//!
+//! A [`FeatureSet`] says what to compute, in TOML. Nothing here knows a log, a database or a clock: event time comes
+//! with the samples, log time with the records, and the same records always give the same vectors.
+
+mod calendar;
+mod definition;
+mod sets;
+mod transform;
+
+pub use calendar::CalendarConfig;
+pub use definition::{
+    Combine, Direction, FeatureDef, FeatureSet, FeatureSetConfig, FeatureSource, LimitConfig, LimitDef, MetricConfig,
+    MetricDef, Operand, OperandConfig, Reading, TagFilter,
+};
+pub use sets::{FeatureSets, SetError};
+pub use transform::{Extent, Temporal, Transform, WINDOW_MINUTES_MAX, WINDOW_STEPS_MAX, Window};
