@@ -35,7 +35,7 @@ impl ConfigErrors {
     /// Sorts them the way a person corrects them: the file from top to bottom, then environment and flags.
     pub(crate) fn new(mut errors: Vec<ConfigError>) -> Self {
         errors.sort_by(|a, b| {
-            let place = |error: &ConfigError| (error.origin.rank(), error.origin.line());
+            let place = |error: &ConfigError| (error.origin.rank(), error.origin.position());
             place(a).cmp(&place(b)).then_with(|| a.path.cmp(&b.path))
         });
         errors.dedup();
@@ -82,4 +82,30 @@ pub(crate) fn suggestion<'a>(
         words if words.len() <= 24 => format!(", expected one of `{}`", words.join("`, `")),
         _ => String::new(),
     }
+}
+
+/// Serde names Rust's types; people who write settings need not know them.
+pub(crate) fn in_plain_words(problem: String) -> String {
+    let types = [
+        ("u8", "a whole number from 0 to 255"),
+        ("u16", "a whole number from 0 to 65535"),
+        ("u32", "a whole number from 0 to 4294967295"),
+        ("u64", "a whole number, 0 or more"),
+        ("usize", "a whole number, 0 or more"),
+        ("i8", "a whole number from -128 to 127"),
+        ("i16", "a whole number from -32768 to 32767"),
+        ("i32", "a whole number from -2147483648 to 2147483647"),
+        ("i64", "a whole number"),
+        ("f32", "a number"),
+        ("f64", "a number"),
+        ("a boolean", "true or false"),
+        ("a string", "a string in quotes"),
+        ("a sequence", "a list in square brackets"),
+        ("a map", "a table"),
+    ];
+    let named = |(name, words): &(&str, &str)| {
+        let start = problem.strip_suffix(name)?.strip_suffix("expected ")?;
+        Some(format!("{start}expected {words}"))
+    };
+    types.iter().find_map(named).unwrap_or(problem)
 }

@@ -38,11 +38,11 @@ impl Origin {
         }
     }
 
-    /// For sorting messages: files by line, then the rest.
-    pub(crate) const fn line(&self) -> usize {
+    /// For sorting messages: files from top to bottom, then the rest.
+    pub(crate) const fn position(&self) -> (usize, usize) {
         match self {
-            Self::File { line, .. } => *line,
-            _ => 0,
+            Self::File { line, column, .. } => (*line, *column),
+            _ => (0, 0),
         }
     }
 }

@@ -61,13 +61,13 @@ impl<'de> Deserialize<'de> for Secret {
 /// Takes a string, and refuses everything else without repeating it.
 struct Hidden;
 
-const REFUSAL: &str = "a secret is a string in quotes";
+const REFUSAL: &str = "this is a secret, and so a string in quotes";
 
 impl<'de> Visitor<'de> for Hidden {
     type Value = Secret;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(REFUSAL)
+        f.write_str("a string in quotes")
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Secret, E> {

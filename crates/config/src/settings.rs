@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use crate::blame::culprit;
-use crate::errors::suggestion;
+use crate::errors::{in_plain_words, suggestion};
 use crate::layers::assemble;
 use crate::read::{Mistake, Reader, Wrong};
 use crate::tree::{Node, Value};
@@ -218,7 +218,8 @@ impl Settings {
                     suggestion(&word, known.iter().copied())
                 )
             }
-            Wrong::File(words) | Wrong::Other(words) => words,
+            Wrong::File(words) => words,
+            Wrong::Other(words) => in_plain_words(words),
         };
         self.report(section, path, &place, problem)
     }

@@ -48,22 +48,22 @@ type = "webhook"
     assert_eq!(postgres.ratio, 1.0, "what is right is read");
     settings.section::<Vec<Receiver>>("receivers");
     expect![[r#"
-        forewarn.toml:3:1: postgres.connections: invalid type: string "many", expected u16
+        forewarn.toml:3:1: postgres.connections: invalid type: string "many", expected a whole number from 0 to 65535
         forewarn.toml:4:1: postgres.timeuot: there is no such setting, did you mean `timeout`?
         forewarn.toml:5:1: postgres.timeout: invalid type: integer `5`, expected a duration with a unit in quotes, such as "30s" or "1h30m"
         forewarn.toml:6:1: postgres.buffer: `64 furlongs` is not a size; write it with a unit, such as "512B", "64KiB" or "8MiB"
         forewarn.toml:7:1: postgres.mode: `primry` is not a choice, did you mean `primary`?
+        forewarn.toml:9:9: postgres.tls.verify: invalid type: string "yes", expected true or false
         forewarn.toml:9:25: postgres.tls.cert: there is no such setting, expected one of `verify`, `key`
-        forewarn.toml:9:9: postgres.tls.verify: invalid type: string "yes", expected a boolean
         forewarn.toml:11:2: influx: there is no such section, did you mean `influxdb`?
         forewarn.toml:17:1: receivers[0].colour: there is no such setting, expected one of `name`
         forewarn.toml:20:1: receivers[1].type: `webhok` is not a choice, did you mean `webhook`?
-        forewarn.toml:27:1: receivers[2].retries: invalid type: string "three", expected u32
-        forewarn.toml:28:9: receivers[2].tls.verify: invalid type: integer `3`, expected a boolean
+        forewarn.toml:27:1: receivers[2].retries: invalid type: string "three", expected a whole number from 0 to 4294967295
+        forewarn.toml:28:9: receivers[2].tls.verify: invalid type: integer `3`, expected true or false
         forewarn.toml:30:1: receivers[3].name: it is missing
         environment variable FOREWARN__POSTGERS__URL: postgers: there is no such section, did you mean `postgres`?
-        environment variable FOREWARN__POSTGRES__ENABLED: postgres.enabled: invalid type: string "maybe", expected a boolean
-        --set postgres.tls.key.more: postgres.tls.key: invalid type: map, expected a secret is a string in quotes
+        environment variable FOREWARN__POSTGRES__ENABLED: postgres.enabled: invalid type: string "maybe", expected true or false
+        --set postgres.tls.key.more: postgres.tls.key: invalid type: map, expected a string in quotes
         16 mistakes in the settings"#]].assert_eq(&sandbox.mistakes(&mut settings));
 }
 
@@ -82,7 +82,8 @@ fn all_mistakes_of_form_are_told_at_once_without_their_lines() {
         forewarn.toml:3:15: string values must be quoted, expected literal string
         forewarn.toml:4:20: invalid basic string, expected `"`
         forewarn.toml:5:1: postgres.x: 99999999999999999999 is beyond the numbers of 64 bits
-        4 mistakes in the settings"#]].assert_eq(&sandbox.without_folder(&errors));
+        4 mistakes in the settings"#]]
+    .assert_eq(&sandbox.without_folder(&errors));
 }
 
 #[test]
@@ -95,7 +96,8 @@ fn an_owner_can_refuse_what_only_it_can_see() {
     expect![[r#"
         forewarn.toml:1:2: postgres.tls.key: a key is needed
         forewarn.toml:2:1: postgres.connections: at least one connection is needed
-        2 mistakes in the settings"#]].assert_eq(&sandbox.mistakes(&mut settings));
+        2 mistakes in the settings"#]]
+    .assert_eq(&sandbox.mistakes(&mut settings));
 }
 
 #[test]
@@ -106,10 +108,11 @@ fn a_missing_key_does_not_hide_the_other_mistakes() {
     assert_eq!(settings.section::<Vec<Receiver>>("receivers"), []);
     expect![[r#"
         forewarn.toml:1:1: receivers[0].url: it is missing
-        forewarn.toml:4:1: receivers[0].retries: invalid value: integer `-1`, expected u32
+        forewarn.toml:4:1: receivers[0].retries: invalid value: integer `-1`, expected a whole number from 0 to 4294967295
         forewarn.toml:5:1: receivers[1].name: it is missing
         forewarn.toml:7:1: receivers[1].nam: there is no such setting, did you mean `name`?
-        4 mistakes in the settings"#]].assert_eq(&sandbox.mistakes(&mut settings));
+        4 mistakes in the settings"#]]
+    .assert_eq(&sandbox.mistakes(&mut settings));
 }
 
 #[test]
