@@ -54,37 +54,65 @@ struct Reading {
     threshold: f64,
 }
 
-/// What the step's feature set tells: where a metric stands, and at which used share a failure counts as come.
+/// What the step's feature set tells: where a metric stands, and for which failures it reports levels.
 struct Layout<'a> {
     column: &'a dyn Fn(&str) -> Option<usize>,
-    level: &'a dyn Fn(FailureKind) -> Option<f64>,
+    has_limits: &'a dyn Fn(FailureKind) -> bool,
 }
 
 impl Conditions {
     /// Judges one step. `set` is the feature set that gives the vector its meaning.
     ///
     /// Changes come in the order of the rules' names and, within a rule, of the subjects.
-    pub fn observe(&mut self, rules: &RuleSet, set: &FeatureSet, vector: &FeatureVector) -> Vec<ConditionChange> {
+    pub fn observe(
+        &mut self,
+        rules: &RuleSet,
+        set: &FeatureSet,
+        vector: &FeatureVector,
+    ) -> Vec<ConditionChange> {
         let column = |name: &str| set.index_of(name);
-        let level = |failure: FailureKind| set.limits.iter().find(|limit| limit.kind == failure).map(|limit| limit.share);
-        self.judge(rules, &Layout { column: &column, level: &level }, vector)
+        let has_limits =
+            |failure: FailureKind| set.limits.iter().any(|limit| limit.kind == failure);
+        self.judge(
+            rules,
+            &Layout {
+                column: &column,
+                has_limits: &has_limits,
+            },
+            vector,
+        )
     }
 
-    fn judge(&mut self, rules: &RuleSet, layout: &Layout<'_>, vector: &FeatureVector) -> Vec<ConditionChange> {
-        let mut changes = Changes { rules, vector, list: Vec::new() };
+    fn judge(
+        &mut self,
+        rules: &RuleSet,
+        layout: &Layout<'_>,
+        vector: &FeatureVector,
+    ) -> Vec<ConditionChange> {
+        let mut changes = Changes {
+            rules,
+            vector,
+            list: Vec::new(),
+        };
         self.drop_foreign(&mut changes);
         for rule in rules.rules() {
             if !rule.matches(&vector.resource, vector.kind) {
                 continue;
             }
             match rule.config() {
-                RuleConfig::Threshold(threshold) => self.threshold(rule, threshold, layout, &mut changes),
-                RuleConfig::FailurePrediction(failure) => self.breach(rule, failure, layout, &mut changes),
+                RuleConfig::Threshold(threshold) => {
+                    self.threshold(rule, threshold, layout, &mut changes)
+                }
+                RuleConfig::FailurePrediction(failure) => {
+                    self.breach(rule, failure, layout, &mut changes)
+                }
                 RuleConfig::Anomaly(_) | RuleConfig::Silence(_) => {}
             }
         }
         // What ceased with its rule comes first so far; the promised order is that of the names.
-        changes.list.sort_by(|a, b| (&a.rule, &a.subject).cmp(&(&b.rule, &b.subject)));
+        changes
+            .list
+            .sort_by(|a, b| (&a.rule, &a.subject).cmp(&(&b.rule, &b.subject)));
         changes.list
     }
 
@@ -92,7 +120,9 @@ impl Conditions {
     fn drop_foreign(&mut self, changes: &mut Changes<'_>) {
         let (rules, vector) = (changes.rules, changes.vector);
         self.rules.retain(|name, watches| {
-            let kept = rules.get(name).is_some_and(|rule| rule.matches(&vector.resource, vector.kind));
+            let kept = rules
+                .get(name)
+                .is_some_and(|rule| rule.matches(&vector.resource, vector.kind));
             if !kept {
                 for (subject, _) in watches.iter().filter(|(_, watch)| watch.holds) {
                     changes.push(name, subject, false, None, None);
@@ -102,45 +132,78 @@ impl Conditions {
         });
     }
 
-    fn threshold(&mut self, rule: &Rule, config: &ThresholdRule, layout: &Layout<'_>, changes: &mut Changes<'_>) {
+    fn threshold(
+        &mut self,
+        rule: &Rule,
+        config: &ThresholdRule,
+        layout: &Layout<'_>,
+        changes: &mut Changes<'_>,
+    ) {
         let vector = changes.vector;
         // A set that knows the limits themselves tells which of them it is; the metric is only their maximum.
-        let by_limit = failure_of(&config.metric).filter(|failure| (layout.level)(*failure).is_some());
+        let by_limit = failure_of(&config.metric).filter(|failure| (layout.has_limits)(*failure));
         let readings = if let Some(failure) = by_limit {
             used_shares(vector, failure)
-                .map(|(subject, value)| Reading { subject: subject.into(), value, threshold: config.value })
+                .map(|(subject, value)| Reading {
+                    subject: subject.into(),
+                    value,
+                    threshold: config.value,
+                })
                 .collect()
         } else {
-            let Some(index) = (layout.column)(rule.value_column()).or_else(|| (layout.column)(&config.metric)) else {
+            let Some(index) =
+                (layout.column)(rule.value_column()).or_else(|| (layout.column)(&config.metric))
+            else {
                 // Another feature set of this resource has the metric, or none: either way nothing is said here.
                 return;
             };
             let value = vector.values.get(index).copied().flatten().map(f64::from);
-            vec![Reading { subject: config.metric.clone(), value, threshold: config.value }]
+            vec![Reading {
+                subject: config.metric.clone(),
+                value,
+                threshold: config.value,
+            }]
         };
-        let holds = |value: f64, reading: &Reading, _| config.operator.holds(value, reading.threshold);
+        let holds =
+            |value: f64, reading: &Reading, _| config.operator.holds(value, reading.threshold);
         self.compare(rule.name(), config.rate, &readings, holds, changes);
     }
 
-    fn breach(&mut self, rule: &Rule, config: &FailurePredictionRule, layout: &Layout<'_>, changes: &mut Changes<'_>) {
+    fn breach(
+        &mut self,
+        rule: &Rule,
+        config: &FailurePredictionRule,
+        layout: &Layout<'_>,
+        changes: &mut Changes<'_>,
+    ) {
         let vector = changes.vector;
         let mut readings = Vec::new();
         let mut is_known = false;
-        for failure in FailureKind::ALL.iter().filter(|failure| config.covers(**failure)) {
-            let Some(level) = (layout.level)(*failure) else {
+        for failure in FailureKind::ALL
+            .iter()
+            .filter(|failure| config.covers(**failure))
+        {
+            if !(layout.has_limits)(*failure) {
                 continue;
-            };
+            }
             is_known = true;
-            readings.extend(used_shares(vector, *failure).map(|(subject, value)| Reading {
-                subject: breach_subject(*failure, subject),
-                value,
-                threshold: level,
-            }));
+            readings.extend(
+                used_shares(vector, *failure).map(|(subject, value)| Reading {
+                    subject: breach_subject(*failure, subject),
+                    value,
+                    threshold: config.reached,
+                }),
+            );
         }
         // A feature set without limits says nothing about them, not even that they are gone.
         if is_known {
             let reached = |value: f64, reading: &Reading, was: bool| {
-                value >= if was { reading.threshold * RECOVERED } else { reading.threshold }
+                value
+                    >= if was {
+                        reading.threshold * RECOVERED
+                    } else {
+                        reading.threshold
+                    }
             };
             self.compare(rule.name(), false, &readings, reached, changes);
         }
@@ -164,12 +227,22 @@ impl Conditions {
             let mut watch = watches.remove(&reading.subject).unwrap_or_default();
             watch.absent = 0;
             let finite = reading.value.filter(|value| value.is_finite());
-            let value = if rate { watch.rate(vector, finite) } else { finite };
+            let value = if rate {
+                watch.rate(vector, finite)
+            } else {
+                finite
+            };
             if let Some(value) = value {
                 let now = holds(value, reading, watch.holds);
                 if now != watch.holds {
                     watch.holds = now;
-                    changes.push(rule, &reading.subject, now, Some(value), Some(reading.threshold));
+                    changes.push(
+                        rule,
+                        &reading.subject,
+                        now,
+                        Some(value),
+                        Some(reading.threshold),
+                    );
                 }
             }
             if !watch.is_idle() {
@@ -212,7 +285,14 @@ struct Changes<'a> {
 }
 
 impl Changes<'_> {
-    fn push(&mut self, rule: &str, subject: &str, holds: bool, value: Option<f64>, threshold: Option<f64>) {
+    fn push(
+        &mut self,
+        rule: &str,
+        subject: &str,
+        holds: bool,
+        value: Option<f64>,
+        threshold: Option<f64>,
+    ) {
         self.list.push(ConditionChange {
             rule: rule.to_owned(),
             rules: self.rules.digest().to_owned(),
@@ -229,11 +309,18 @@ impl Changes<'_> {
 }
 
 /// Subject and used share of everything that can fail in this way.
-fn used_shares(vector: &FeatureVector, failure: FailureKind) -> impl Iterator<Item = (&str, Option<f64>)> {
-    vector.limits.iter().filter(move |limit| limit.kind == failure).map(|limit| {
-        let share = (limit.limit > 0.0).then(|| limit.used / limit.limit);
-        (limit.subject.as_str(), share)
-    })
+fn used_shares(
+    vector: &FeatureVector,
+    failure: FailureKind,
+) -> impl Iterator<Item = (&str, Option<f64>)> {
+    vector
+        .limits
+        .iter()
+        .filter(move |limit| limit.kind == failure)
+        .map(|limit| {
+            let share = (limit.limit > 0.0).then(|| limit.used / limit.limit);
+            (limit.subject.as_str(), share)
+        })
 }
 
 /// The subject under which a failure prediction rule tells that a limit is reached: one rule covers several failures.
@@ -267,7 +354,12 @@ mod tests {
 
     impl Bench {
         fn new(rules: &str) -> Self {
-            Self { rules: parse(rules), conditions: Conditions::default(), step: 0, lines: String::new() }
+            Self {
+                rules: parse(rules),
+                conditions: Conditions::default(),
+                step: 0,
+                lines: String::new(),
+            }
         }
 
         fn feed(&mut self, values: Vec<Option<f32>>, limits: &[(&str, f64)]) {
@@ -293,15 +385,23 @@ mod tests {
                 backfill: false,
             };
             let column = |name: &str| (name == "cpu.utilization.value").then_some(0);
-            let level = |failure: FailureKind| (failure == FailureKind::DiskFull).then_some(0.95);
-            let layout = Layout { column: &column, level: &level };
+            let has_limits = |failure: FailureKind| failure == FailureKind::DiskFull;
+            let layout = Layout {
+                column: &column,
+                has_limits: &has_limits,
+            };
             // A round trip at every step: what is kept has to be all that matters.
             let kept = serde_json::to_string(&self.conditions).expect("it is plain data");
             self.conditions = serde_json::from_str(&kept).expect("it was written just now");
             for change in self.conditions.judge(&self.rules, &layout, &vector) {
                 let word = if change.holds { "holds" } else { "ceases" };
-                let value = change.value.map_or("-".into(), |value| format!("{value:.3}"));
-                self.lines += &format!("{:02} {} {} {word} {value}\n", self.step, change.rule, change.subject);
+                let value = change
+                    .value
+                    .map_or("-".into(), |value| format!("{value:.3}"));
+                self.lines += &format!(
+                    "{:02} {} {} {word} {value}\n",
+                    self.step, change.rule, change.subject
+                );
             }
         }
 
@@ -345,7 +445,9 @@ mod tests {
 
     #[test]
     fn only_changes_are_told() {
-        Bench::new(HOT).cpu(&[0.5, 0.9, 0.91, 0.99, 0.9, 0.2, 0.95]).check(expect![[r#"
+        Bench::new(HOT)
+            .cpu(&[0.5, 0.9, 0.91, 0.99, 0.9, 0.2, 0.95])
+            .check(expect![[r#"
             03 hot cpu.utilization holds 0.910
             05 hot cpu.utilization ceases 0.900
             07 hot cpu.utilization holds 0.950
@@ -354,7 +456,18 @@ mod tests {
 
     #[test]
     fn undefined_values_keep_the_state() {
-        Bench::new(HOT).cpu(&[0.95, -1.0, f32::NAN, f32::INFINITY, 0.95, 0.1, f32::NAN, -1.0]).check(expect![[r#"
+        Bench::new(HOT)
+            .cpu(&[
+                0.95,
+                -1.0,
+                f32::NAN,
+                f32::INFINITY,
+                0.95,
+                0.1,
+                f32::NAN,
+                -1.0,
+            ])
+            .check(expect![[r#"
             01 hot cpu.utilization holds 0.950
             06 hot cpu.utilization ceases 0.100
         "#]]);
@@ -363,7 +476,9 @@ mod tests {
     #[test]
     fn a_rate_needs_two_steps_in_a_row() {
         let rules = HOT.replace("value = 0.9", "value = 5\nrate = true");
-        Bench::new(&rules).cpu(&[0.0, 4.0, 10.0, 11.0, -1.0, 100.0, 101.0, 110.0]).check(expect![[r#"
+        Bench::new(&rules)
+            .cpu(&[0.0, 4.0, 10.0, 11.0, -1.0, 100.0, 101.0, 110.0])
+            .check(expect![[r#"
             03 hot cpu.utilization holds 6.000
             04 hot cpu.utilization ceases 1.000
             08 hot cpu.utilization holds 9.000
@@ -372,9 +487,15 @@ mod tests {
 
     #[test]
     fn a_rule_about_other_resources_or_unknown_metrics_says_nothing() {
-        Bench::new(&HOT.replace("name", "resource = \"db-*\"\nname")).cpu(&[0.95]).check(expect![""]);
-        Bench::new(&HOT.replace("name", "kind = \"database\"\nname")).cpu(&[0.95]).check(expect![""]);
-        Bench::new(&HOT.replace("cpu.utilization", "no.such")).cpu(&[0.95]).check(expect![""]);
+        Bench::new(&HOT.replace("name", "resource = \"db-*\"\nname"))
+            .cpu(&[0.95])
+            .check(expect![""]);
+        Bench::new(&HOT.replace("name", "kind = \"database\"\nname"))
+            .cpu(&[0.95])
+            .check(expect![""]);
+        Bench::new(&HOT.replace("cpu.utilization", "no.such"))
+            .cpu(&[0.95])
+            .check(expect![""]);
     }
 
     #[test]
@@ -398,7 +519,9 @@ mod tests {
             value = 0.8
         "#;
         let both: &[(&str, f64)] = &[("/", 0.5), ("/data", 0.85)];
-        Bench::new(rules).disks(&[both, both, &[("/", 0.9), ("/data", 0.7)]]).check(expect![[r#"
+        Bench::new(rules)
+            .disks(&[both, both, &[("/", 0.9), ("/data", 0.7)]])
+            .check(expect![[r#"
             01 disk /data holds 0.850
             03 disk / holds 0.900
             03 disk /data ceases 0.700
@@ -413,8 +536,10 @@ mod tests {
 
     #[test]
     fn a_limit_is_reached_once_even_if_the_level_hovers() {
-        let steps: Vec<Vec<(&str, f64)>> =
-            [0.9, 0.95, 0.94, 0.951, 0.935, 0.93, 0.94, 0.96].iter().map(|share| vec![("/", *share)]).collect();
+        let steps: Vec<Vec<(&str, f64)>> = [0.9, 0.95, 0.94, 0.951, 0.935, 0.93, 0.94, 0.96]
+            .iter()
+            .map(|share| vec![("/", *share)])
+            .collect();
         let steps: Vec<&[(&str, f64)]> = steps.iter().map(Vec::as_slice).collect();
         Bench::new(FULL).disks(&steps).check(expect![[r#"
             02 full disk_full:/ holds 0.950

@@ -108,6 +108,10 @@ pub struct FailurePredictionRule {
     /// All of them if left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<FailureKind>,
+    /// The used share of the capacity from which on it counts as failed, 0 to 1. The predictor forecasts the moment at
+    /// which its own `limit_share` is reached; keep the two equal.
+    #[serde(default = "default_reached")]
+    pub reached: f64,
     /// Warn when the limit is expected (P50) within this time.
     #[serde(default = "default_within", with = "forewarn_config::duration")]
     pub within: Duration,
@@ -310,6 +314,10 @@ const fn critical() -> Severity {
 
 const fn default_min_score() -> f64 {
     1.0
+}
+
+const fn default_reached() -> f64 {
+    0.95
 }
 
 const fn default_within() -> Duration {

@@ -246,6 +246,12 @@ impl Check<'_> {
                 if rule.within.is_zero() || rule.within > WITHIN_MAX {
                     self.fail("within", "is longer than 0 and at most 365 days".into());
                 }
+                if !(rule.reached > 0.0 && rule.reached <= 1.0) {
+                    self.fail(
+                        "reached",
+                        "is a share of the capacity, above 0 and at most 1".into(),
+                    );
+                }
                 if !(0.0..=1.0).contains(&rule.min_probability) {
                     self.fail("min_probability", "is a probability from 0 to 1".into());
                 }
@@ -382,7 +388,7 @@ mod tests {
             operator = ">"
             value = nan
             consecutive = 0
-            for = "30days"
+            for = "30d"
             summary = "{host}"
 
             [[rules]]
