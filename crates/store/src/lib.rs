@@ -1,1 +1,17 @@
 //! InfluxDB and PostgreSQL; the only crate that names their clients.
+//!
+//! Both are projections of the log and filled by its consumers alone (DESIGN.md §2.1). What they hold for a given log
+//! is computed by pure functions here ([`ledger`], [`influxdb::points`]), so that the services that write them and
+//! the judge that checks them share one definition, and writing twice is writing once:
+//!
+//! * PostgreSQL: rows and the offset up to which they are done move in one transaction, by compare-and-set
+//!   ([`postgres::offsets`]), committed by [`postgres::guarded_commit`] only.
+//! * InfluxDB: the same sample is the same point, so a batch may be written as often as it takes.
+
+pub mod http;
+pub mod influxdb;
+pub mod ledger;
+pub mod postgres;
+mod timestamp;
+
+pub use timestamp::Timestamp;

@@ -1,0 +1,253 @@
+//! InfluxDB 2: the store of samples, features and scores, filled from the log and from nowhere else.
+//!
+//! Spoken to over its HTTP API with `reqwest`: line protocol in, Flux and annotated CSV out. The client crate that
+//! exists buffers whole answers and holds old versions of the HTTP stack.
+//!
+//! Everything is idempotent. The same sample is the same point ([`points`]), so a batch may be written as often as it
+//! takes ([`write`](InfluxDb::write)); buckets and downsampling tasks are made if they are missing and put right if
+//! they differ ([`set_up`](InfluxDb::set_up)).
+
+pub mod line;
+pub mod points;
+mod query;
+mod setup;
+mod write;
+
+use std::time::Duration;
+
+use forewarn_config::Secret;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use crate::http;
+
+pub use line::{Field, Lines, Point};
+pub use query::Span;
+pub use setup::{LEVELS, Level};
+pub use write::{Refused, WriteError};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// `[influxdb]`: the store of samples, features and scores.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where it is.
+    pub url: String,
+    /// A token that may read and write buckets and tasks of the organisation.
+    pub token: Secret,
+    /// The organisation, which must exist.
+    pub org: String,
+    /// First part of the names of the buckets: `forewarn_raw`, `forewarn_10s`, `forewarn_1m` …
+    pub bucket: String,
+    /// The longest that one request may take.
+    #[serde(with = "forewarn_config::duration")]
+    pub request_timeout: Duration,
+    /// How long to wait at start-up for a server that is still starting.
+    #[serde(with = "forewarn_config::duration")]
+    pub startup_wait: Duration,
+    /// Lines written in one request at most.
+    pub batch_lines: usize,
+    /// Bytes written in one request at most, before compression.
+    #[serde(with = "forewarn_config::size")]
+    pub batch_bytes: usize,
+    /// How long samples, features and scores are kept as they came.
+    #[serde(with = "forewarn_config::duration")]
+    pub retention_raw: Duration,
+    /// How long aggregates of 10 s are kept.
+    #[serde(with = "forewarn_config::duration")]
+    pub retention_10s: Duration,
+    /// How long aggregates of a minute are kept.
+    #[serde(with = "forewarn_config::duration")]
+    pub retention_1m: Duration,
+    /// How long aggregates of 10 minutes are kept.
+    #[serde(with = "forewarn_config::duration")]
+    pub retention_10m: Duration,
+    /// How long aggregates of an hour are kept.
+    #[serde(with = "forewarn_config::duration")]
+    pub retention_1h: Duration,
+    /// Whether to create the tasks that aggregate.
+    pub downsampling: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            url: "http://127.0.0.1:8086".to_owned(),
+            token: Secret::default(),
+            org: "forewarn".to_owned(),
+            bucket: "forewarn".to_owned(),
+            request_timeout: Duration::from_secs(15),
+            startup_wait: Duration::from_secs(120),
+            batch_lines: 5_000,
+            batch_bytes: 1 << 20,
+            retention_raw: 7 * DAY,
+            retention_10s: 30 * DAY,
+            retention_1m: 190 * DAY,
+            retention_10m: 400 * DAY,
+            retention_1h: 1_100 * DAY,
+            downsampling: true,
+        }
+    }
+}
+
+/// What goes wrong with InfluxDB apart from writing.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The settings are no address.
+    #[error("`influxdb.url` is not of the form http://host:port: {0}")]
+    Url(String),
+    /// No answer, or not in time.
+    #[error("InfluxDB cannot be reached: {0}")]
+    Unreachable(String),
+    /// The token is missing, expired, or not allowed to do this.
+    #[error(
+        "InfluxDB refuses the token (status {status}: {message}): check `influxdb.token` and its permissions"
+    )]
+    Denied {
+        /// 401 or 403.
+        status: u16,
+        /// The server's words.
+        message: String,
+    },
+    /// The organisation does not exist, or the token may not see it.
+    #[error("InfluxDB has no organisation `{0}` that the token may see: check `influxdb.org`")]
+    Org(String),
+    /// Any other refusal.
+    #[error("InfluxDB answers with status {status}: {message}")]
+    Answer {
+        /// As the server says.
+        status: u16,
+        /// The server's words.
+        message: String,
+    },
+    /// The server says something that this program does not understand.
+    #[error("InfluxDB's answer cannot be read: {0}")]
+    Unreadable(String),
+}
+
+/// InfluxDB over HTTP.
+#[derive(Clone, Debug)]
+pub struct InfluxDb {
+    client: reqwest::Client,
+    base: reqwest::Url,
+    config: Config,
+}
+
+impl InfluxDb {
+    /// Reads the settings; connects when first used.
+    ///
+    /// # Errors
+    /// [`Error::Url`] when the address cannot be read.
+    pub fn open(config: &Config) -> Result<Self, Error> {
+        let base: reqwest::Url = config
+            .url
+            .parse()
+            .map_err(|error| Error::Url(format!("{error}")))?;
+        if base.cannot_be_a_base() || !matches!(base.scheme(), "http" | "https") {
+            return Err(Error::Url(
+                "it must begin with http:// or https://".to_owned(),
+            ));
+        }
+        let client = http::client(config.request_timeout)
+            .build()
+            .map_err(|error| Error::Url(chain(&error)))?;
+        Ok(Self {
+            client,
+            base,
+            config: config.clone(),
+        })
+    }
+
+    /// Waits for the server, then makes or puts right what is needed there.
+    ///
+    /// # Errors
+    /// [`Error`] when the server does not answer within `startup_wait`, or refuses.
+    pub async fn start(config: &Config) -> Result<Self, Error> {
+        let influxdb = Self::open(config)?;
+        let started = tokio::time::Instant::now();
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let error = match influxdb.set_up().await {
+                Ok(()) => return Ok(influxdb),
+                // What the server says in words does not mend itself, except that it is starting.
+                Err(error @ (Error::Unreachable(_) | Error::Answer { status: 500.., .. })) => error,
+                Err(error) => return Err(error),
+            };
+            if started.elapsed() + pause > config.startup_wait {
+                return Err(error);
+            }
+            tracing::warn!(%error, retry_in = ?pause, "InfluxDB does not answer yet");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(3));
+        }
+    }
+
+    /// Name of the bucket that holds samples, features and scores as they came.
+    #[must_use]
+    pub fn raw_bucket(&self) -> String {
+        format!("{}_raw", self.config.bucket)
+    }
+
+    /// Name of the bucket that holds aggregates of a level.
+    #[must_use]
+    pub fn level_bucket(&self, level: &Level) -> String {
+        format!("{}_{}", self.config.bucket, level.name)
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        self.client.request(method, url).header(
+            "Authorization",
+            format!("Token {}", self.config.token.reveal()),
+        )
+    }
+}
+
+/// Sends, and turns every answer but a success into an error with the server's words.
+async fn send(request: RequestBuilder) -> Result<Response, Error> {
+    let response = request
+        .send()
+        .await
+        .map_err(|error| Error::Unreachable(chain(&error.without_url())))?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let message = server_words(response).await;
+    Err(match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Denied {
+            status: status.as_u16(),
+            message,
+        },
+        _ => Error::Answer {
+            status: status.as_u16(),
+            message,
+        },
+    })
+}
+
+/// The `message` of an error's body, or its beginning.
+async fn server_words(response: Response) -> String {
+    #[derive(Deserialize)]
+    struct Body {
+        message: String,
+    }
+    let body = response.bytes().await.unwrap_or_default();
+    match serde_json::from_slice::<Body>(&body) {
+        Ok(body) => body.message.chars().take(1_000).collect(),
+        Err(_) => String::from_utf8_lossy(&body[..body.len().min(1_000)]).into_owned(),
+    }
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,157 @@
+//! Writing: batches until all is there, refused lines found one by one, nothing given up on because of an outage.
+
+use std::io::Write as _;
+use std::ops::Range;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use reqwest::{Method, StatusCode};
+
+use super::{InfluxDb, Lines, chain, server_words};
+
+/// A line that InfluxDB will never take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its number among the lines that were to be written.
+    pub line: usize,
+    /// The server's words.
+    pub message: String,
+}
+
+/// Why nothing is known to be written. The same lines may and must be written again.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The server is away, overloaded, or does not answer in time.
+    #[error("InfluxDB is not taking writes: {why}")]
+    Later {
+        /// The server's words, or the client's.
+        why: String,
+        /// When it asks to be left alone until.
+        retry_after: Option<Duration>,
+    },
+    /// The token is wrong or expired, or the bucket is gone: a person has to act, and the lines are not to blame.
+    #[error(
+        "InfluxDB refuses to be written to (status {status}: {message}): check `influxdb.token`, `org` and `bucket`"
+    )]
+    Denied {
+        /// 401, 403 or 404.
+        status: u16,
+        /// The server's words.
+        message: String,
+    },
+}
+
+/// What the server says to one batch.
+enum Answer {
+    Written,
+    /// Something in it is wrong.
+    Refused(String),
+}
+
+impl InfluxDb {
+    /// Writes all lines into the raw bucket and returns those that it refuses for good. One attempt: what to do while
+    /// the server is away is the caller's business, whose partition has to be paused meanwhile.
+    ///
+    /// # Errors
+    /// [`WriteError`]; some of the lines may be there then, which does no harm.
+    pub async fn write(&self, lines: &Lines) -> Result<Vec<Refused>, WriteError> {
+        let mut refused = Vec::new();
+        let mut start = 0;
+        while start < lines.len() {
+            let end = self.batch_end(lines, start);
+            self.write_or_bisect(lines, start..end, &mut refused)
+                .await?;
+            start = end;
+        }
+        Ok(refused)
+    }
+
+    /// The end of the batch that begins with line `start`: within both limits, at least one line.
+    fn batch_end(&self, lines: &Lines, start: usize) -> usize {
+        let most = start
+            .saturating_add(self.config.batch_lines.max(1))
+            .min(lines.len());
+        let mut end = start + 1;
+        let mut bytes = lines.slice(start..end).len();
+        while end < most {
+            bytes += lines.slice(end..end + 1).len();
+            if bytes > self.config.batch_bytes {
+                break;
+            }
+            end += 1;
+        }
+        end
+    }
+
+    /// Writes a batch; if the server refuses it, its halves in order, down to the lines that are to blame.
+    async fn write_or_bisect(
+        &self,
+        lines: &Lines,
+        batch: Range<usize>,
+        refused: &mut Vec<Refused>,
+    ) -> Result<(), WriteError> {
+        // A stack instead of recursion; the left half is on top, so points are written in the order of the log.
+        let mut waiting = vec![batch];
+        while let Some(batch) = waiting.pop() {
+            match self.write_batch(lines.slice(batch.clone())).await? {
+                Answer::Written => {}
+                Answer::Refused(message) if batch.len() == 1 => refused.push(Refused {
+                    line: batch.start,
+                    message,
+                }),
+                Answer::Refused(_) => {
+                    let middle = batch.start + batch.len() / 2;
+                    waiting.push(middle..batch.end);
+                    waiting.push(batch.start..middle);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_batch(&self, body: &str) -> Result<Answer, WriteError> {
+        let mut gzip = GzEncoder::new(Vec::with_capacity(body.len() / 8), Compression::fast());
+        gzip.write_all(body.as_bytes())
+            .expect("a Vec takes every write");
+        let body = gzip.finish().expect("a Vec takes every write");
+        let request = self
+            .request(Method::POST, "/api/v2/write")
+            .query(&[
+                ("org", self.config.org.as_str()),
+                ("bucket", &self.raw_bucket()),
+                ("precision", "ms"),
+            ])
+            .header("Content-Type", "text/plain; charset=utf-8")
+            .header("Content-Encoding", "gzip")
+            .body(body);
+        let response = request.send().await.map_err(|error| WriteError::Later {
+            why: chain(&error.without_url()),
+            retry_after: None,
+        })?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(Answer::Written);
+        }
+        let retry_after = response
+            .headers()
+            .get("Retry-After")
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let message = server_words(response).await;
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
+                Err(WriteError::Denied {
+                    status: status.as_u16(),
+                    message,
+                })
+            }
+            StatusCode::BAD_REQUEST
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNPROCESSABLE_ENTITY => Ok(Answer::Refused(message)),
+            _ => Err(WriteError::Later {
+                why: format!("status {}: {message}", status.as_u16()),
+                retry_after: retry_after.map(Duration::from_secs),
+            }),
+        }
+    }
+}
