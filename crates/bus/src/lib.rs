@@ -10,14 +10,19 @@
 
 mod checkpoints;
 mod follow;
+mod identity;
+mod kafka;
 mod log;
 mod partition;
 mod run;
 mod runner;
 mod stage;
+mod watchdog;
 
-pub use checkpoints::{CheckpointError, Checkpoints};
+pub use checkpoints::{CheckpointConfig, CheckpointError, Checkpoints, Owner};
 pub use follow::{Batch, FollowOptions, Reading, Setback, Sink, Taken, follow};
+pub use identity::{Ticker, log_id, mint};
+pub use kafka::{Config, KafkaLog};
 pub use log::{
     AppendError, Appender, BusError, Consumer, Event, Log, Place, Position, Receipt, Record, Start,
     Subscription,

@@ -77,6 +77,9 @@ pub enum RunError {
         /// How many in a row.
         count: u32,
     },
+    /// The sink gave up between batches.
+    #[error("could not do what is due without records")]
+    Idle(#[source] anyhow::Error),
     /// The sink gave up.
     #[error("could not take a batch of {place}")]
     Sink {

@@ -1,0 +1,1 @@
+//! The log's promises on real Kafka.
