@@ -1,0 +1,3 @@
+//! Where samples come from without being sent: one folder or file per source.
+
+pub mod host;
