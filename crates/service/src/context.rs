@@ -1,0 +1,189 @@
+//! What a service is given by its shell.
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context as _;
+use axum::Router;
+use forewarn_bus::{Observe, StopFlag};
+use futures::FutureExt as _;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::components::{Components, Ending};
+use crate::config::ServiceConfig;
+use crate::pages;
+use crate::progress::{Loops, Progress};
+use crate::ready::{Condition, Conditions};
+use crate::server::Server;
+use crate::stop::Stop;
+use crate::telemetry::LogLevel;
+
+/// A service's door to its shell. Clones are the same door.
+#[derive(Clone)]
+pub struct Context(pub(crate) Arc<Shared>);
+
+/// What the parts of the shell share.
+pub(crate) struct Shared {
+    pub(crate) name: &'static str,
+    pub(crate) config: ServiceConfig,
+    pub(crate) stop: Stop,
+    pub(crate) loops: Loops,
+    pub(crate) conditions: Conditions,
+    pub(crate) components: Components,
+    pub(crate) metrics: PrometheusHandle,
+    pub(crate) log_level: LogLevel,
+    pub(crate) runtime: tokio::runtime::Handle,
+}
+
+impl Context {
+    /// The service's name, such as `alerter`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.0.name
+    }
+
+    /// The flag that is set when the service has to end, for threads; give a clone to every loop over the log.
+    #[must_use]
+    pub fn stop(&self) -> &StopFlag {
+        self.0.stop.flag()
+    }
+
+    /// Resolves when the service has to end, for tasks.
+    pub async fn stopped(&self) {
+        self.0.stop.asked().await;
+    }
+
+    /// A sign of life for a loop; `/live` and the watchdog know it by `name`.
+    #[must_use]
+    pub fn progress(&self, name: impl Into<String>) -> Progress {
+        self.0.loops.watch(name)
+    }
+
+    /// A condition for being ready, not met at first. Name them all before connecting to anything.
+    #[must_use]
+    pub fn condition(&self, name: &str) -> Condition {
+        self.0.conditions.get(name)
+    }
+
+    /// Sign of life and condition in one, for a loop over the log. It is ready once it has beaten.
+    #[must_use]
+    pub fn watch(&self, name: &str) -> Watch {
+        let watch = Watch {
+            progress: self.progress(name),
+            condition: self.condition(name),
+            troubled: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
+        };
+        watch.progress.rest();
+        watch
+    }
+
+    /// Runs a task without which the service cannot be: if it ends or panics, the whole process stops.
+    pub fn spawn<F>(&self, name: impl Into<String>, task: F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let (name, shared) = (name.into(), Arc::clone(&self.0));
+        shared.components.started(&name);
+        self.0.runtime.spawn(async move {
+            let ending = Ending::of(AssertUnwindSafe(task).catch_unwind().await);
+            shared.components.ended(&name, ending, &shared.stop);
+        });
+    }
+
+    /// Runs a thread without which the service cannot be: if it ends or panics, the whole process stops.
+    /// It has to look at [`Context::stop`] at least once a second.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn spawn_thread<F>(&self, name: impl Into<String>, work: F) -> anyhow::Result<()>
+    where
+        F: FnOnce() -> anyhow::Result<()> + Send + 'static,
+    {
+        let (name, shared) = (name.into(), Arc::clone(&self.0));
+        let thread = std::thread::Builder::new().name(name.clone());
+        self.0.components.started(&name);
+        let spawned = thread.spawn({
+            let name = name.clone();
+            move || {
+                // Threads may use the runtime's timers and sockets as tasks do.
+                let _runtime = shared.runtime.enter();
+                let ending = Ending::of(std::panic::catch_unwind(AssertUnwindSafe(work)));
+                shared.components.ended(&name, ending, &shared.stop);
+            }
+        });
+        if let Err(error) = spawned {
+            self.0
+                .components
+                .ended(&name, Ending::Returned(Ok(())), &self.0.stop);
+            return Err(error).with_context(|| format!("cannot start the thread {name}"));
+        }
+        Ok(())
+    }
+
+    /// `/live`, `/ready`, `/metrics` and `PUT /log-level`, for a service that answers HTTP anyway and merges them.
+    #[must_use]
+    pub fn pages(&self) -> Router {
+        pages::router(self.clone())
+    }
+
+    /// Takes an address to answer HTTP on. `setting` is the one that chose it, for the message when it is taken.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub async fn listen(&self, setting: &str, address: SocketAddr) -> anyhow::Result<Server> {
+        Server::bind(self.clone(), setting, address).await
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("service", &self.0.name)
+            .field("running", &self.0.components.running())
+            .finish()
+    }
+}
+
+/// How a loop over the log is doing, as `/live` and `/ready` tell it.
+///
+/// A loop in trouble (its sink is away, a partition is halted) is not ready, but it is not late either: its process
+/// would gain nothing from being started again.
+#[derive(Debug)]
+pub struct Watch {
+    progress: Progress,
+    condition: Condition,
+    troubled: AtomicBool,
+    begun: AtomicBool,
+}
+
+impl Observe for Watch {
+    fn beat(&self) {
+        if self.troubled.load(Ordering::Relaxed) {
+            return;
+        }
+        self.progress.beat();
+        if !self.begun.swap(true, Ordering::Relaxed) {
+            self.condition.met();
+        }
+    }
+
+    fn trouble(&self, why: Option<&str>) {
+        self.troubled.store(why.is_some(), Ordering::Relaxed);
+        match why {
+            Some(why) => {
+                self.progress.rest();
+                self.condition.not_met(why);
+            }
+            None => {
+                self.begun.store(true, Ordering::Relaxed);
+                self.progress.beat();
+                self.condition.met();
+            }
+        }
+    }
+}

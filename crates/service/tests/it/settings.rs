@@ -1,0 +1,61 @@
+//! What a person sees who makes a mistake before the service starts.
+
+use expect_test::expect;
+
+use crate::run;
+
+#[test]
+fn all_mistakes_are_told_on_a_bare_terminal() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("forewarn.toml");
+    std::fs::write(
+        &file,
+        "[service]\nlog_level = 'inof'\nport = 80000\n[alerter]\nbehavior = 'work'\n",
+    )
+    .expect("written");
+    let file = file.display().to_string();
+    let environment = [("FOREWARN__SERVICE__STALLED_AFTER", "1s")];
+    let (code, said) = run(
+        &["--config", &file, "--set", "alerter.drain=soon"],
+        &environment,
+    );
+    assert_eq!(code, Some(2));
+    expect![[r""]].assert_eq(&said.replace(&format!("{}/", folder.path().display()), ""));
+}
+
+#[test]
+fn check_only_checks() {
+    assert_eq!(
+        run(&["--check"], &[]),
+        (
+            Some(0),
+            "the settings are valid (no file, defaults only)\n".into()
+        )
+    );
+    assert_eq!(
+        run(&["--check", "--set", "service.drain=0s"], &[]).0,
+        Some(2)
+    );
+}
+
+#[test]
+fn arguments_that_are_not_understood_end_with_2() {
+    assert_eq!(run(&["--confg", "x"], &[]).0, Some(2));
+    assert_eq!(run(&["--set", "nothing"], &[]).0, Some(2));
+}
+
+#[test]
+fn an_address_that_is_taken_names_the_setting() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("bound").port();
+    let (code, said) = run(&["--set", &format!("service.port={port}")], &[]);
+    assert_eq!(code, Some(70));
+    assert!(
+        said.contains(&format!("cannot listen on 127.0.0.1:{port}")),
+        "{said}"
+    );
+    assert!(
+        said.contains("choose another with `service.port`"),
+        "{said}"
+    );
+}
