@@ -11,7 +11,7 @@ mod noise;
 mod samples;
 
 use forewarn_messages::SampleBatch;
-use forewarn_types::{EventTime, StepLength};
+use forewarn_types::{EventTime, Kind, StepLength};
 
 pub use decoy::Decoy;
 pub use disorder::Disorder;
@@ -115,12 +115,12 @@ impl Recording {
         } else {
             draw.index(600, 1_500)
         };
-        let mut profile = Profile::drawn(draw.seed());
+        let mut host = Host::new(&format!("{}-{seed:02}", kind.as_str().replace('_', "-")));
+        host.profile = Profile::drawn(draw.seed());
         if kind == FaultKind::ConnectionExhaustion {
-            profile.pool_limit = Some(200.0);
+            host.kind = Kind::Database;
+            host.profile.pool_limit = Some(200.0);
         }
-        let host =
-            Host::new(&format!("{}-{seed:02}", kind.as_str().replace('_', "-"))).profile(profile);
         // A noisy rate may take half as long again.
         let steps = onset
             + if kind.failure().is_none() {

@@ -21,7 +21,8 @@ impl Ledger {
     /// # Errors
     /// As the file system says.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let torn = std::fs::read(path).is_ok_and(|bytes| bytes.last().is_some_and(|last| *last != b'\n'));
+        let torn =
+            std::fs::read(path).is_ok_and(|bytes| bytes.last().is_some_and(|last| *last != b'\n'));
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
         if torn {
             // Whatever stands on the torn line stays unreadable, and the next entry gets a line of its own.
@@ -48,7 +49,10 @@ pub fn read(path: &Path) -> io::Result<BTreeMap<String, Vec<Range<u64>>>> {
     let mut ranges: BTreeMap<String, Vec<Range<u64>>> = BTreeMap::new();
     let text = std::fs::read_to_string(path)?;
     // Without its line end the last line may be the beginning of a longer one.
-    for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+    for line in text
+        .split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'))
+    {
         if let Some((sender, range)) = entry(line.trim_end()) {
             ranges.entry(sender.to_owned()).or_default().push(range);
         }
@@ -86,7 +90,12 @@ mod tests {
             ledger.acknowledged("web 01", range).expect("write");
         }
         drop(ledger);
-        OpenOptions::new().append(true).open(&path).expect("open").write_all(b"9 12").expect("write");
+        OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .expect("open")
+            .write_all(b"9 12")
+            .expect("write");
         assert_eq!(read(&path).expect("read")["web 01"], [0..3, 7..9]);
 
         // A sender that goes on after the crash does not bring the torn line to life.

@@ -102,7 +102,7 @@ pub struct Truth {
     pub resource: ResourceKey,
     /// What.
     pub kind: FaultKind,
-    /// What filled up: a mount point, `memory`, `system`, a pool; `cpu` for a runaway.
+    /// What filled up: a mount point, `memory`, `system`, `connections`; `cpu` for a runaway.
     pub subject: String,
     /// The first step that it touches.
     pub onset: EventTime,
@@ -234,7 +234,7 @@ impl FaultRun {
                 .mountpoint
                 .clone(),
             FaultKind::FileDescriptorLeak => "system".into(),
-            FaultKind::ConnectionExhaustion => "pool".into(),
+            FaultKind::ConnectionExhaustion => "connections".into(),
         }
     }
 

@@ -1,0 +1,13 @@
+//! Compares what the stores hold with what the reference says they must hold, and names the first differences.
+
+mod lines;
+mod report;
+mod samples;
+mod topics;
+
+pub use lines::lines;
+pub use report::Report;
+pub use samples::LoggedSamples;
+pub use topics::partition as topic_partition;
+
+use crate::reference::record_of;
