@@ -46,16 +46,17 @@ pub(crate) fn parse_filter(text: &str) -> Result<EnvFilter, String> {
     };
     // A lone word that is no level would be taken for a module's name, and silently log that at every level.
     let levels = ["off", "error", "warn", "info", "debug", "trace"];
-    for part in text.split(',').map(str::trim) {
-        let word_only = !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric());
+    let parts: Vec<_> = text.split(',').map(str::trim).collect();
+    for part in &parts {
+        if part.is_empty() {
+            return Err(wrong("a part of it is empty"));
+        }
+        let word_only = part.chars().all(|c| c.is_ascii_alphanumeric());
         if word_only && !levels.contains(&part.to_ascii_lowercase().as_str()) {
             return Err(wrong(&format!("`{part}` is not a level")));
         }
     }
-    if text.trim().is_empty() {
-        return Err(wrong("it is empty"));
-    }
-    EnvFilter::try_new(text).map_err(|error| wrong(&error.to_string()))
+    EnvFilter::try_new(parts.join(",")).map_err(|error| wrong(&error.to_string()))
 }
 
 /// Begins to log to standard error.

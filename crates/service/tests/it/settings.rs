@@ -20,7 +20,14 @@ fn all_mistakes_are_told_on_a_bare_terminal() {
         &environment,
     );
     assert_eq!(code, Some(2));
-    expect![[r""]].assert_eq(&said.replace(&format!("{}/", folder.path().display()), ""));
+    expect![[r#"
+        forewarn.toml:2:1: service.log_level: `inof` does not say what to log (`inof` is not a level); write a level, such as "info" or "info,forewarn_bus=debug"
+        forewarn.toml:3:1: service.port: invalid value: integer `80000`, expected a whole number from 0 to 65535
+        forewarn.toml:5:1: alerter.behavior: there is no such setting, did you mean `behaviour`?
+        environment variable FOREWARN__SERVICE__STALLED_AFTER: service.stalled_after: it must be at least service.late_after (10s)
+        --set alerter.drain: alerter.drain: `soon` is not a duration; write it with units, such as "500ms", "30s", "1h30m" or "7d"
+        5 mistakes in the settings
+    "#]].assert_eq(&said.replace(&format!("{}/", folder.path().display()), ""));
 }
 
 #[test]
