@@ -1,0 +1,334 @@
+//! The lines that people read. One place, so that they sound alike and the machine stays about states.
+
+use std::time::Duration;
+
+use forewarn_messages::{FailurePrediction, Verdict};
+use forewarn_rules::{Placeholder, Rule, ThresholdRule};
+use forewarn_types::{EventTime, FailureKind, PredictionState, ResourceKey};
+
+use super::failure::Thing;
+
+/// A line with the resource in front, unless the user's own words name it already.
+pub(super) fn title(resource: &ResourceKey, headline: &str) -> String {
+    let name = &resource.resource;
+    if headline.contains(name.as_str()) {
+        headline.to_owned()
+    } else {
+        format!("{name}: {headline}")
+    }
+}
+
+pub(super) fn holds(
+    resource: &ResourceKey,
+    rule: &Rule,
+    config: &ThresholdRule,
+    subject: &str,
+    value: Option<f64>,
+) -> String {
+    let show = |value: f64| quantity(&config.metric, config.rate, value);
+    let (now, threshold) = (value.map_or("unknown".into(), show), show(config.value));
+    if let Some(template) = rule.summary() {
+        return template.render(|place| match place {
+            Placeholder::Resource => resource.resource.clone(),
+            Placeholder::Metric => config.metric.clone(),
+            Placeholder::Value => now.clone(),
+            Placeholder::Threshold => threshold.clone(),
+            _ => subject.to_owned(),
+        });
+    }
+    format!(
+        "{} is {now}, {} {threshold}",
+        what(config, subject),
+        config.operator.words()
+    )
+}
+
+pub(super) fn ceased(config: &ThresholdRule, subject: &str, value: Option<f64>) -> String {
+    let what = what(config, subject);
+    match value {
+        Some(value) => format!(
+            "{what} is {} again",
+            quantity(&config.metric, config.rate, value)
+        ),
+        None => format!("{what} is no longer reported"),
+    }
+}
+
+fn what(config: &ThresholdRule, subject: &str) -> String {
+    let change = if config.rate { "change of " } else { "" };
+    if subject == config.metric {
+        format!("{change}{subject}")
+    } else {
+        format!("{change}{} of {subject}", config.metric)
+    }
+}
+
+pub(super) fn unusual(
+    resource: &ResourceKey,
+    rule: &Rule,
+    verdict: &Verdict,
+    score: f32,
+) -> String {
+    let part = verdict.parts.first();
+    let metric = part.map_or("resource", |part| part.metric.as_str());
+    let show = |value: f32| quantity(metric, false, f64::from(value));
+    if let Some(template) = rule.summary() {
+        return template.render(|place| match place {
+            Placeholder::Resource => resource.resource.clone(),
+            Placeholder::Value => part.map_or("unknown".into(), |part| show(part.value)),
+            Placeholder::Expected => part.map_or("unknown".into(), |part| show(part.expected)),
+            Placeholder::Score => format!("{score:.1}"),
+            _ => metric.to_owned(),
+        });
+    }
+    match part {
+        Some(part) => {
+            format!(
+                "unusual, mostly {metric}: {}, expected {} (score {score:.1})",
+                show(part.value),
+                show(part.expected)
+            )
+        }
+        None => format!("unusual (score {score:.1})"),
+    }
+}
+
+pub(super) fn usual_again(lasted: Duration, peak: f32) -> String {
+    format!(
+        "as usual again after {} (peak score {peak:.1})",
+        span(lasted.as_secs_f64())
+    )
+}
+
+pub(super) fn will_fail(
+    resource: &ResourceKey,
+    rule: &Rule,
+    thing: &Thing,
+    prediction: &FailurePrediction,
+) -> String {
+    let left = time_left(prediction);
+    if let Some(template) = rule.summary() {
+        return fill_failure(template, resource, thing, &left);
+    }
+    let (p10, p90) = (prediction.p10_seconds, prediction.p90_seconds);
+    let range = match (p10, p90) {
+        (Some(p10), Some(p90)) => format!(" ({})", span_range(p10, p90)),
+        (Some(p10), None) => format!(" (not before {})", span(p10)),
+        _ => String::new(),
+    };
+    let will = match thing.failure {
+        FailureKind::DiskFull => format!("{} will be full", thing.subject),
+        FailureKind::MemoryExhaustion => "memory will be used up".to_owned(),
+        FailureKind::ConnectionExhaustion => {
+            format!("connections of {} will be used up", thing.subject)
+        }
+        FailureKind::FileDescriptorExhaustion => "file descriptors will be used up".to_owned(),
+    };
+    format!("{will} {left}{range}")
+}
+
+pub(super) fn has_failed(
+    resource: &ResourceKey,
+    rule: &Rule,
+    thing: &Thing,
+    used_share: Option<f64>,
+    lead: Option<Duration>,
+) -> String {
+    if let Some(template) = rule.summary() {
+        return fill_failure(template, resource, thing, "now");
+    }
+    let is = match thing.failure {
+        FailureKind::DiskFull => format!("{} is full", thing.subject),
+        FailureKind::MemoryExhaustion => "memory is used up".to_owned(),
+        FailureKind::ConnectionExhaustion => {
+            format!("connections of {} are used up", thing.subject)
+        }
+        FailureKind::FileDescriptorExhaustion => "file descriptors are used up".to_owned(),
+    };
+    let used = used_share
+        .map(|share| format!(" ({} used)", percent(share)))
+        .unwrap_or_default();
+    let lead = lead
+        .map(|lead| format!(", as predicted {} before", span(lead.as_secs_f64())))
+        .unwrap_or_default();
+    format!("{is}{used}{lead}")
+}
+
+pub(super) fn not_failing(thing: &Thing, prediction: &FailurePrediction) -> String {
+    let why = match prediction.state {
+        PredictionState::Averted => "the failure was averted",
+        PredictionState::Expired => "the predicted failure did not come",
+        _ => "the failure is no longer predicted",
+    };
+    let why_so = prediction
+        .reason
+        .as_deref()
+        .map(|reason| format!(" ({reason})"))
+        .unwrap_or_default();
+    format!("{}: {why}{why_so}", name(thing))
+}
+
+pub(super) fn recovered(thing: &Thing, used_share: Option<f64>) -> String {
+    let used = used_share
+        .map(|share| format!(" ({} used)", percent(share)))
+        .unwrap_or_default();
+    format!("{} is below its limit again{used}", name(thing))
+}
+
+pub(super) fn silent(resource: &ResourceKey, rule: &Rule, last_step: EventTime) -> String {
+    match rule.summary() {
+        Some(template) => template.render(|_| resource.resource.clone()),
+        None => format!("sends nothing since {} UTC", clock(last_step.millis())),
+    }
+}
+
+pub(super) fn sends_again() -> String {
+    "sends again".to_owned()
+}
+
+pub(super) fn came_back(times: u32) -> String {
+    if times == 1 {
+        "came back and stayed".to_owned()
+    } else {
+        format!("came back {times} times and stayed")
+    }
+}
+
+pub(super) fn forgotten(after: Duration) -> String {
+    format!(
+        "nothing was heard of it for {}, so it counts as gone",
+        span(after.as_secs_f64())
+    )
+}
+
+/// The number that a person would write for this `f32`, not the neighbouring one of the wider type.
+pub(super) fn short(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
+}
+
+/// `hh:mm:ss` in UTC of milliseconds since the epoch.
+pub(crate) fn clock(millis: i64) -> String {
+    let seconds = millis.div_euclid(1000).rem_euclid(86_400);
+    format!(
+        "{:02}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
+}
+
+fn fill_failure(
+    template: &forewarn_rules::Template,
+    resource: &ResourceKey,
+    thing: &Thing,
+    left: &str,
+) -> String {
+    template.render(|place| match place {
+        Placeholder::Resource => resource.resource.clone(),
+        Placeholder::Failure => thing.failure.to_string(),
+        Placeholder::TimeLeft => left.to_owned(),
+        _ => thing.subject.clone(),
+    })
+}
+
+fn name(thing: &Thing) -> &str {
+    match thing.failure {
+        FailureKind::FileDescriptorExhaustion => "file descriptors",
+        _ => &thing.subject,
+    }
+}
+
+fn time_left(prediction: &FailurePrediction) -> String {
+    prediction.p50_seconds.map_or("some day".into(), |seconds| {
+        format!("in about {}", span(seconds))
+    })
+}
+
+/// Units a person thinks in, with the span from which each is used.
+const UNITS: [(f64, f64, &str); 4] = [
+    (2.0 * 86_400.0, 86_400.0, "days"),
+    (2.0 * 3600.0, 3600.0, "h"),
+    (100.0, 60.0, "min"),
+    (0.0, 1.0, "s"),
+];
+
+fn unit_of(seconds: f64) -> (f64, &'static str) {
+    let unit = UNITS
+        .iter()
+        .find(|(from, _, _)| seconds >= *from)
+        .unwrap_or(&UNITS[3]);
+    (unit.1, unit.2)
+}
+
+/// `45 s`, `3 min`, `5 h`, `4 days`.
+fn span(seconds: f64) -> String {
+    let (length, unit) = unit_of(seconds);
+    format!("{:.0} {unit}", (seconds / length).max(0.0))
+}
+
+/// `2–5 min`, or with both units where they differ.
+fn span_range(from: f64, to: f64) -> String {
+    let ((length, unit), (_, other)) = (unit_of(from), unit_of(to));
+    if unit == other {
+        format!("{:.0}–{:.0} {unit}", (from / length).max(0.0), to / length)
+    } else {
+        format!("{} – {}", span(from), span(to))
+    }
+}
+
+fn percent(share: f64) -> String {
+    let text = format!("{:.1}", share * 100.0);
+    format!("{} %", text.strip_suffix(".0").unwrap_or(&text))
+}
+
+/// A value as people write it: ratios in percent, the rest with four significant digits.
+fn quantity(metric: &str, rate: bool, value: f64) -> String {
+    let suffix = if rate { "/s" } else { "" };
+    let base = metric.strip_suffix(".value").unwrap_or(metric);
+    if base.ends_with(".utilization") || base.ends_with(".busy") {
+        return format!("{}{suffix}", percent(value));
+    }
+    let size = value.abs();
+    if size >= 10_000.0 {
+        let (scale, letter) = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")]
+            .into_iter()
+            .find(|(scale, _)| size >= *scale)
+            .unwrap_or((1.0, ""));
+        return format!("{:.1} {letter}{suffix}", value / scale);
+    }
+    // Four significant digits, without trailing zeros.
+    let digits = if size >= 1.0 {
+        3 - size.log10().floor().clamp(0.0, 3.0) as usize
+    } else {
+        4
+    };
+    let text = format!("{value:.digits$}");
+    let text = if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        &text
+    };
+    format!("{text}{suffix}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_and_quantities_read_like_a_person_wrote_them() {
+        assert_eq!(
+            [45.0, 180.0, 5000.0, 7200.0, 400_000.0].map(span),
+            ["45 s", "3 min", "83 min", "2 h", "5 days"]
+        );
+        assert_eq!(span_range(120.0, 300.0), "2–5 min");
+        assert_eq!(span_range(50.0, 300.0), "50 s – 5 min");
+        assert_eq!(quantity("cpu.utilization", false, 0.973), "97.3 %");
+        assert_eq!(quantity("cpu.utilization.value", true, 0.1), "10 %/s");
+        assert_eq!(quantity("load.1m", false, 3.25), "3.25");
+        assert_eq!(quantity("load.1m", false, 0.0), "0");
+        assert_eq!(quantity("disk.read", false, 123_456_789.0), "123.5 M");
+        assert_eq!(quantity("processes.count", false, 4096.0), "4096");
+        assert_eq!(clock(46_724_000), "12:58:44");
+    }
+}
