@@ -56,6 +56,16 @@ impl KafkaLog {
     }
 }
 
+impl KafkaLog {
+    /// Deletes the topics of this installation with all that they hold: for tests, which share a cluster.
+    ///
+    /// # Errors
+    /// [`BusError::Client`] when the servers do not do it.
+    pub fn delete_topics(&self) -> Result<(), BusError> {
+        topics::delete(&self.cluster)
+    }
+}
+
 impl Log for KafkaLog {
     fn ensure_topics(&self, partitions: u32) -> Result<(), BusError> {
         topics::ensure(&self.cluster, &self.readers, partitions)

@@ -58,6 +58,21 @@ pub(super) fn ensure(
     check_time_stamping(cluster, &admin)
 }
 
+/// Deletes the topics of this prefix; those that are not there are as they should be.
+pub(super) fn delete(cluster: &Cluster) -> Result<(), BusError> {
+    let admin = Admin::from_config(&cluster.client()).map_err(refused)?;
+    let names: Vec<_> = TOPICS.iter().map(|topic| cluster.name(topic)).collect();
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    let options = AdminOptions::new().operation_timeout(Some(REQUEST));
+    for result in block_on(admin.delete_topics(&names, &options)).map_err(refused)? {
+        match result {
+            Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+            Err((name, code)) => return Err(refused(format!("topic `{name}` is not deleted: {code}"))),
+        }
+    }
+    Ok(())
+}
+
 fn wait_for_servers(
     cluster: &Cluster,
     readers: &Readers,
