@@ -202,7 +202,7 @@ impl Session {
 }
 
 impl Deref for Session {
-    type Target = deadpool_postgres::ClientWrapper;
+    type Target = Object;
 
     fn deref(&self) -> &Self::Target {
         self.0.as_ref().expect(HELD)

@@ -1,0 +1,6 @@
+//! The stores, on the real servers.
+
+mod influxdb;
+mod ledger;
+mod postgres;
+mod support;
