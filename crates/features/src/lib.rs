@@ -5,7 +5,15 @@
 
 mod calendar;
 mod definition;
+mod engine;
+mod history;
+mod kernels;
+mod minutes;
+mod plan;
+mod reading;
+mod series;
 mod sets;
+mod steps;
 mod transform;
 
 pub use calendar::CalendarConfig;
@@ -13,5 +21,7 @@ pub use definition::{
     Combine, Direction, FeatureDef, FeatureSet, FeatureSetConfig, FeatureSource, LimitConfig, LimitDef, MetricConfig,
     MetricDef, Operand, OperandConfig, Reading, TagFilter,
 };
+pub use engine::{Counts, Engine, StepRules};
 pub use sets::{FeatureSets, SetError};
+pub use steps::Steps;
 pub use transform::{Extent, Temporal, Transform, WINDOW_MINUTES_MAX, WINDOW_STEPS_MAX, Window};

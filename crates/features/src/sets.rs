@@ -19,6 +19,8 @@ const DATABASE: &str = include_str!("../sets/database.toml");
 const METRICS_MAX: usize = 500;
 /// More features than this do not fit a model, nor a message.
 const FEATURES_MAX: usize = 4_000;
+/// Subjects (mount points, pools) are not counted here: each limit covers all of its own.
+const LIMITS_MAX: usize = 100;
 
 /// A mistake in a feature set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -157,6 +159,9 @@ impl Check<'_> {
         }
         if metrics.len() > METRICS_MAX || features.list.len() > FEATURES_MAX {
             self.error("metrics", format!("at most {METRICS_MAX} metrics and {FEATURES_MAX} features make a set"));
+        }
+        if config.limits.len() > LIMITS_MAX {
+            self.error("limits", format!("at most {LIMITS_MAX} limits make a set"));
         }
         let limits = config.limits.iter().enumerate().map(|(index, limit)| self.limit(index, limit)).collect();
         let calendar = Calendar::new(&config.calendar, |key, problem| self.error(&format!("calendar.{key}"), problem));

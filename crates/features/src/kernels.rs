@@ -1,0 +1,213 @@
+//! Statistics of a window, for eight metrics at a time: plain loops over lanes that the compiler turns into vectors.
+//!
+//! Every window is computed afresh from its rows, in two passes, so nothing drifts however long the process runs.
+//! A missing value is NaN, and comparisons with NaN are false: that is what the selections below live on.
+
+/// Metrics that are computed together. Eight doubles are one cache line.
+pub(crate) const LANES: usize = 8;
+
+/// One row of eight neighbouring metrics.
+pub(crate) type Lanes = [f64; LANES];
+
+pub(crate) const MISSING: Lanes = [f64::NAN; LANES];
+
+/// Count, mean, standard deviation, least and greatest of each lane.
+pub(crate) struct Moments {
+    pub(crate) mean: Lanes,
+    pub(crate) std: Lanes,
+    pub(crate) min: Lanes,
+    pub(crate) max: Lanes,
+}
+
+/// How many values a window of `length` needs before it says anything: half of them, and enough for the statistic.
+pub(crate) fn needed(length: usize, least: usize) -> f64 {
+    length.div_ceil(2).max(least) as f64
+}
+
+/// Moments of the rows, from old to new.
+pub(crate) fn moments(rows: &[Lanes]) -> Moments {
+    let (mut count, mut sum) = ([0.0; LANES], [0.0; LANES]);
+    let (mut min, mut max) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
+    for row in rows {
+        for i in 0..LANES {
+            let x = row[i];
+            let there = x == x;
+            count[i] += if there { 1.0 } else { 0.0 };
+            sum[i] += if there { x } else { 0.0 };
+            min[i] = if x < min[i] { x } else { min[i] };
+            max[i] = if x > max[i] { x } else { max[i] };
+        }
+    }
+    let mut mean = [0.0; LANES];
+    for i in 0..LANES {
+        mean[i] = sum[i] / count[i];
+    }
+    let mut squares = [0.0; LANES];
+    for row in rows {
+        for i in 0..LANES {
+            let off = row[i] - mean[i];
+            squares[i] += if off == off { off * off } else { 0.0 };
+        }
+    }
+    let (one, two) = (needed(rows.len(), 1), needed(rows.len(), 2));
+    let mut moments = Moments { mean: MISSING, std: MISSING, min: MISSING, max: MISSING };
+    for i in 0..LANES {
+        let enough = count[i] >= one;
+        moments.mean[i] = if enough { mean[i] } else { f64::NAN };
+        moments.min[i] = if enough { min[i] } else { f64::NAN };
+        moments.max[i] = if enough { max[i] } else { f64::NAN };
+        moments.std[i] = if count[i] >= two { (squares[i] / (count[i] - 1.0)).sqrt() } else { f64::NAN };
+    }
+    moments
+}
+
+/// Least-squares slope of each lane, per row.
+pub(crate) fn slope(rows: &[Lanes]) -> Lanes {
+    let (mut count, mut sum_at, mut sum) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+    for (at, row) in rows.iter().enumerate() {
+        let at = at as f64;
+        for i in 0..LANES {
+            let there = row[i] == row[i];
+            count[i] += if there { 1.0 } else { 0.0 };
+            sum_at[i] += if there { at } else { 0.0 };
+            sum[i] += if there { row[i] } else { 0.0 };
+        }
+    }
+    let (mut together, mut spread) = ([0.0; LANES], [0.0; LANES]);
+    for (at, row) in rows.iter().enumerate() {
+        let at = at as f64;
+        for i in 0..LANES {
+            let there = row[i] == row[i];
+            let off_at = at - sum_at[i] / count[i];
+            let off = row[i] - sum[i] / count[i];
+            together[i] += if there { off_at * off } else { 0.0 };
+            spread[i] += if there { off_at * off_at } else { 0.0 };
+        }
+    }
+    let two = needed(rows.len(), 2);
+    let mut slope = MISSING;
+    for i in 0..LANES {
+        slope[i] = if count[i] >= two { together[i] / spread[i] } else { f64::NAN };
+    }
+    slope
+}
+
+/// Windows up to this length are sorted by a network, eight lanes at once; longer ones lane by lane.
+const NETWORK_MAX: usize = 16;
+
+/// Median of each lane.
+pub(crate) fn median(rows: &[Lanes]) -> Lanes {
+    let needed = needed(rows.len(), 1);
+    let mut medians = MISSING;
+    if rows.len() > NETWORK_MAX {
+        let mut values = Vec::with_capacity(rows.len());
+        for (i, median) in medians.iter_mut().enumerate() {
+            values.clear();
+            values.extend(rows.iter().map(|row| row[i]).filter(|x| !x.is_nan()));
+            if values.len() as f64 >= needed {
+                *median = median_of(&mut values);
+            }
+        }
+        return medians;
+    }
+    let mut sorted = [MISSING; NETWORK_MAX];
+    let sorted = &mut sorted[..rows.len()];
+    let mut count = [0_usize; LANES];
+    for (place, row) in sorted.iter_mut().zip(rows) {
+        for i in 0..LANES {
+            // The missing go to the end, so that the values stand in front of them.
+            let there = row[i] == row[i];
+            place[i] = if there { row[i] } else { f64::INFINITY };
+            count[i] += usize::from(there);
+        }
+    }
+    sort_network(sorted);
+    for i in 0..LANES {
+        if count[i] as f64 >= needed {
+            medians[i] = middle(sorted[(count[i] - 1) / 2][i], sorted[count[i] / 2][i]);
+        }
+    }
+    medians
+}
+
+/// Batcher's odd-even merge sort: its comparisons do not depend on the values, so all lanes take the same path.
+fn sort_network(rows: &mut [Lanes]) {
+    let n = rows.len();
+    let mut p = 1;
+    while p < n {
+        let mut k = p;
+        while k >= 1 {
+            for j in (k % p..n - k).step_by(2 * k) {
+                for i in 0..k.min(n - j - k) {
+                    if (i + j) / (2 * p) == (i + j + k) / (2 * p) {
+                        compare_exchange(rows, i + j, i + j + k);
+                    }
+                }
+            }
+            k /= 2;
+        }
+        p *= 2;
+    }
+}
+
+#[inline]
+fn compare_exchange(rows: &mut [Lanes], low: usize, high: usize) {
+    let (a, b) = (rows[low], rows[high]);
+    for i in 0..LANES {
+        rows[low][i] = if a[i] < b[i] { a[i] } else { b[i] };
+        rows[high][i] = if a[i] < b[i] { b[i] } else { a[i] };
+    }
+}
+
+/// Median of at least one number.
+pub(crate) fn median_of(values: &mut [f64]) -> f64 {
+    let half = values.len() / 2;
+    let odd = values.len() % 2 == 1;
+    let (below, &mut upper, _) = values.select_nth_unstable_by(half, f64::total_cmp);
+    let lower = if odd { upper } else { below.iter().copied().fold(f64::NEG_INFINITY, f64::max) };
+    middle(lower, upper)
+}
+
+fn middle(a: f64, b: f64) -> f64 {
+    // Halved first: the sum of two finite numbers may not be finite.
+    if a == b { a } else { 0.5 * a + 0.5 * b }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(values: &[f64]) -> Vec<Lanes> {
+        values.iter().map(|value| [*value; LANES]).collect()
+    }
+
+    #[test]
+    fn a_window_that_is_less_than_half_filled_is_undefined() {
+        let nan = f64::NAN;
+        assert!(moments(&rows(&[nan, nan, nan, 1.0])).mean[0].is_nan());
+        assert_eq!(moments(&rows(&[nan, nan, 3.0, 1.0])).mean[7], 2.0);
+        assert!(median(&rows(&[nan, nan, 3.0])).iter().all(|x| x.is_nan()));
+    }
+
+    #[test]
+    fn the_network_sorts_every_length() {
+        for length in 1..=NETWORK_MAX {
+            let values: Vec<f64> = (0..length).map(|i| ((i * 7 + 3) % length) as f64).collect();
+            let mut network = rows(&values);
+            sort_network(&mut network);
+            assert!(network.is_sorted_by(|a, b| a[0] <= b[0]), "{length}");
+            assert_eq!(median(&rows(&values))[3], median_of(&mut values.clone()), "{length}");
+        }
+    }
+
+    #[test]
+    fn slope_passes_over_what_is_missing() {
+        let line = slope(&rows(&[1.0, 3.0, f64::NAN, 7.0, 9.0]));
+        assert!((line[2] - 2.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_constant_far_from_zero_has_no_spread() {
+        assert_eq!(moments(&rows(&[1.6e10; 10])).std[0], 0.0);
+    }
+}
