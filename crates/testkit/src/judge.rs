@@ -1,11 +1,13 @@
 //! Compares what the stores hold with what the reference says they must hold, and names the first differences.
 
 mod lines;
+mod points;
 mod report;
 mod samples;
 mod topics;
 
 pub use lines::lines;
+pub use points::{Points, points};
 pub use report::Report;
 pub use samples::LoggedSamples;
 pub use topics::partition as topic_partition;

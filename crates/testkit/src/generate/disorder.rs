@@ -53,9 +53,10 @@ impl Disorder {
             let overtaken = draw
                 .chance(self.overtaken)
                 .then(|| draw.index(1, step.unsigned_abs()) as i64);
+            // Pushed samples are waited for, so only the latest of these are too late for them.
             let late = draw
                 .chance(self.late)
-                .then(|| 2 * step + draw.index(0, 8 * step.unsigned_abs()) as i64);
+                .then(|| 2 * step + draw.index(0, 80 * step.unsigned_abs()) as i64);
             let again = draw
                 .chance(self.duplicates)
                 .then(|| draw.index(0, 60_000) as i64);
