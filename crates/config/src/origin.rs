@@ -74,15 +74,18 @@ pub enum Step {
 pub struct KeyPath(pub Vec<Step>);
 
 impl KeyPath {
-    /// Reads `section.key.key`; a number or a name may stand for an element of a list.
+    /// Reads `section.key.key`; an element of a list is `rules[2]`, or goes by its number or name: `rules.2`.
     #[must_use]
     pub fn parse(dotted: &str) -> Self {
-        Self(
-            dotted
-                .split('.')
-                .map(|part| Step::Key(part.trim().to_owned()))
-                .collect(),
-        )
+        let mut steps = Vec::new();
+        for part in dotted.split('.').map(str::trim) {
+            let indexed = part.strip_suffix(']').and_then(|part| part.split_once('['));
+            match indexed.and_then(|(key, index)| Some((key, index.parse().ok()?))) {
+                Some((key, index)) => steps.extend([Step::Key(key.to_owned()), Step::Index(index)]),
+                None => steps.push(Step::Key(part.to_owned())),
+            }
+        }
+        Self(steps)
     }
 
     /// This path and one key more.

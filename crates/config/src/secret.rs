@@ -5,9 +5,6 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
-/// What is printed instead.
-const MASK: &str = "********";
-
 /// A password, token, or address that contains one. `Debug` and `Serialize` print a mask; only [`Secret::reveal`]
 /// gives it out.
 ///
@@ -17,6 +14,9 @@ const MASK: &str = "********";
 pub struct Secret(String);
 
 impl Secret {
+    /// What is printed instead.
+    pub const MASK: &'static str = "********";
+
     /// Takes a value into hiding.
     #[must_use]
     pub fn new(value: impl Into<String>) -> Self {
@@ -36,13 +36,13 @@ impl Secret {
     }
 
     fn mask(&self) -> &'static str {
-        if self.0.is_empty() { "" } else { MASK }
+        if self.0.is_empty() { "" } else { Self::MASK }
     }
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(MASK)
+        f.write_str(Self::MASK)
     }
 }
 
@@ -102,10 +102,10 @@ mod tests {
     #[test]
     fn a_secret_prints_a_mask() {
         let secret = Secret::new("hunter2");
-        assert_eq!(format!("{secret:?}"), MASK);
+        assert_eq!(format!("{secret:?}"), Secret::MASK);
         assert_eq!(
             serde_json::to_string(&secret).expect("a string"),
-            format!("\"{MASK}\"")
+            format!("\"{}\"", Secret::MASK)
         );
         assert_eq!(secret.reveal(), "hunter2");
     }

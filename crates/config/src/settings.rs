@@ -92,6 +92,20 @@ impl Settings {
         value.unwrap_or_default()
     }
 
+    /// Reads a section as [`Settings::section`] does, and adds what its owner finds wrong with the values: each mistake
+    /// as the key within the section and what is wrong.
+    pub fn checked<T, M>(&mut self, name: &str, mistakes: impl FnOnce(&T) -> M) -> T
+    where
+        T: DeserializeOwned + Default,
+        M: IntoIterator<Item = (&'static str, String)>,
+    {
+        let config: T = self.section(name);
+        for (key, problem) in mistakes(&config) {
+            self.refuse(&format!("{name}.{key}"), problem);
+        }
+        config
+    }
+
     /// Adds a mistake that only the owner can see, such as two settings that do not go together.
     pub fn refuse(&mut self, path: &str, problem: impl Into<String>) {
         let path = KeyPath::parse(path);

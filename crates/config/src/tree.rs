@@ -100,17 +100,21 @@ impl Node {
             *self = Self::new(origin.clone(), Value::Text(text.to_owned()));
             return Ok(());
         };
-        let Step::Key(key) = step else {
-            return Err("a key was expected".into());
-        };
         if let Value::List(items) = &mut self.value {
-            return match position(items, key).and_then(|index| items.get_mut(index)) {
+            let (index, named) = match step {
+                Step::Index(index) => (Some(*index), index.to_string()),
+                Step::Key(key) => (position(items, key), key.clone()),
+            };
+            return match index.and_then(|index| items.get_mut(index)) {
                 Some(item) => item.put(rest, text, origin),
                 None => Err(format!(
-                    "there is no element number or name `{key}` in the list"
+                    "there is no element number or name `{named}` in the list"
                 )),
             };
         }
+        let Step::Key(key) = step else {
+            return Err("there is no list here".to_owned());
+        };
         if !matches!(self.value, Value::Table(_)) {
             *self = Self::new(origin.clone(), Value::Table(BTreeMap::new()));
         }

@@ -126,7 +126,6 @@ impl Context {
     }
 
     /// `/live`, `/ready`, `/metrics` and `PUT /log-level`, for a service that answers HTTP anyway and merges them.
-    #[must_use]
     pub fn pages(&self) -> Router {
         pages::router(self.clone())
     }

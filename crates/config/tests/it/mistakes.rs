@@ -90,12 +90,14 @@ fn all_mistakes_of_form_are_told_at_once_without_their_lines() {
 fn an_owner_can_refuse_what_only_it_can_see() {
     let sandbox = Sandbox::new();
     let mut settings = sandbox.load("[postgres]\nconnections = 0\n", &[], &[]);
-    settings.section::<Postgres>("postgres");
-    settings.refuse("postgres.connections", "at least one connection is needed");
+    settings.checked("postgres", |postgres: &Postgres| {
+        assert_eq!(postgres.connections, 0);
+        [("connections", "at least one is needed".to_owned())]
+    });
     settings.refuse("postgres.tls.key", "a key is needed");
     expect![[r#"
         forewarn.toml:1:2: postgres.tls.key: a key is needed
-        forewarn.toml:2:1: postgres.connections: at least one connection is needed
+        forewarn.toml:2:1: postgres.connections: at least one is needed
         2 mistakes in the settings"#]]
     .assert_eq(&sandbox.mistakes(&mut settings));
 }
@@ -122,10 +124,10 @@ fn an_element_that_is_not_there_cannot_be_set() {
     let mut settings = sandbox.load(
         file,
         &[("FOREWARN__RECEIVERS__B__NAME", "b")],
-        &[("receivers.1.name", "b")],
+        &[("receivers[1].name", "b")],
     );
     expect![[r#"
         environment variable FOREWARN__RECEIVERS__B__NAME: receivers.b.name: there is no element number or name `b` in the list
-        --set receivers.1.name: receivers.1.name: there is no element number or name `1` in the list
+        --set receivers[1].name: receivers[1].name: there is no element number or name `1` in the list
         2 mistakes in the settings"#]].assert_eq(&sandbox.mistakes(&mut settings));
 }
