@@ -8,20 +8,28 @@
 //!
 //! This is the only crate that names rdkafka.
 
+// The toy stage of the tests is also compiled into `tests/it`, where this crate has its outside name.
+#[cfg(test)]
+extern crate self as forewarn_bus;
+
 mod checkpoints;
 mod follow;
 mod identity;
+mod intake;
 mod kafka;
 mod log;
 mod partition;
 mod run;
 mod runner;
 mod stage;
+#[cfg(test)]
+mod toy;
 mod watchdog;
 
 pub use checkpoints::{CheckpointConfig, CheckpointError, Checkpoints, Owner};
 pub use follow::{Batch, FollowOptions, Reading, Setback, Sink, Taken, follow};
 pub use identity::{Ticker, log_id, mint};
+pub use intake::Unreadable;
 pub use kafka::{Config, KafkaLog};
 pub use log::{
     AppendError, Appender, BusError, Consumer, Event, Log, Place, Position, Receipt, Record, Start,

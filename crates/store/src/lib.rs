@@ -12,6 +12,8 @@ pub mod http;
 pub mod influxdb;
 pub mod ledger;
 pub mod postgres;
+mod retry;
 mod timestamp;
 
+pub use retry::Retry;
 pub use timestamp::Timestamp;
