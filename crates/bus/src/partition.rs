@@ -279,3 +279,6 @@ impl<S: Stage> Partition<S> {
 
 /// Raised when a checkpoint of an older program cannot be read any more; it is then replayed.
 const FORMAT: u16 = 1;
+
+#[cfg(test)]
+mod tests;

@@ -67,7 +67,9 @@ pub(super) fn delete(cluster: &Cluster) -> Result<(), BusError> {
     for result in block_on(admin.delete_topics(&names, &options)).map_err(refused)? {
         match result {
             Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
-            Err((name, code)) => return Err(refused(format!("topic `{name}` is not deleted: {code}"))),
+            Err((name, code)) => {
+                return Err(refused(format!("topic `{name}` is not deleted: {code}")));
+            }
         }
     }
     Ok(())
