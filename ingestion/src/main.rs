@@ -1,2 +1,38 @@
-//! Placeholder until the service is built.
-fn main() {}
+//! `forewarn-ingestion`: measures this host, takes samples in over HTTP, and acknowledges them by the log.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use forewarn_bus::{Config as LogConfig, KafkaLog};
+use forewarn_config::Settings;
+use forewarn_ingestion::Config;
+use forewarn_service::{Context, Service};
+
+const ABOUT: &str = "Measures this host, takes samples in over HTTP, and acknowledges them by the log.";
+
+fn main() -> ExitCode {
+    Service::with_own_pages("ingestion", ABOUT).main(configure, run)
+}
+
+/// The sections that this service reads.
+struct Sections {
+    log: LogConfig,
+    ingestion: Config,
+}
+
+fn configure(settings: &mut Settings) -> Sections {
+    let log: LogConfig = settings.section("log");
+    for (key, problem) in log.mistakes() {
+        settings.refuse(&format!("log.{key}"), problem);
+    }
+    let ingestion: Config = settings.section("ingestion");
+    for (key, problem) in ingestion.mistakes() {
+        settings.refuse(&format!("ingestion.{key}"), problem);
+    }
+    Sections { log, ingestion }
+}
+
+async fn run(cx: Context, sections: Sections) -> anyhow::Result<()> {
+    let log = Arc::new(KafkaLog::connect(&sections.log)?);
+    forewarn_ingestion::run(&cx, sections.ingestion, log, sections.log.partitions).await
+}

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use forewarn_messages::SampleBatch;
@@ -170,7 +171,7 @@ pub fn read(
     body: &[u8],
     limits: &Limits,
     push: &PushConfig,
-    series: &mut ActiveSeries,
+    series: &Mutex<ActiveSeries>,
     now: EventTime,
     uptime_seconds: u64,
 ) -> Result<Offer, Malformed> {
@@ -391,7 +392,7 @@ fn admit(
     resource: &ResourceKey,
     sample: Sample,
     seen: &mut HashSet<Uuid>,
-    active: &mut ActiveSeries,
+    active: &Mutex<ActiveSeries>,
     uptime_seconds: u64,
 ) -> Result<Sample, Problem> {
     let Sample { metric, tags, metric_type, time, value } = sample;
@@ -402,11 +403,14 @@ fn admit(
         return Err(Problem::new("time", Reason::Duplicate, detail, "send each sample once, or tell the series apart by a tag"));
     }
     // A series' own name is that of a sample without a time of its own.
-    if !active.admit(id::sample(&series, EventTime(0)), uptime_seconds) {
+    let series_id = id::sample(&series, EventTime(0));
+    let mut active = active.lock().unwrap_or_else(PoisonError::into_inner);
+    if !active.admit(series_id, uptime_seconds) {
         let detail = format!("{} series are active, no new one is taken", active.len());
         let remedy = "use fewer tags with ever-new values, or raise ingestion.limits.series_max";
         return Err(Problem::new("tags", Reason::SeriesLimit, detail, remedy));
     }
+    drop(active);
     seen.insert(sample_id);
     let SeriesKey { metric, tags, .. } = series;
     Ok(Sample { metric, tags, metric_type, time, value })

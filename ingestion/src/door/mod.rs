@@ -11,6 +11,7 @@ mod units;
 mod validate;
 
 pub use json::{Limits, Malformed, Offer, PushConfig, read};
+pub(crate) use json::{SOURCE, step_length};
 pub use refusal::{Reason, Refusal, Refusals};
 pub use series::ActiveSeries;
 pub use split::{RECORD_BYTES_MAX, split};

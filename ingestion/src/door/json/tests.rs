@@ -10,8 +10,8 @@ use super::*;
 const NOW: EventTime = EventTime(1_700_000_000_000);
 
 fn offer(body: &str) -> Result<Offer, Malformed> {
-    let mut series = ActiveSeries::new(1_000, 3_600);
-    read(body.as_bytes(), &Limits::default(), &PushConfig::default(), &mut series, NOW, 0)
+    let series = Mutex::new(ActiveSeries::new(1_000, 3_600));
+    read(body.as_bytes(), &Limits::default(), &PushConfig::default(), &series, NOW, 0)
 }
 
 /// What becomes of a document, in lines.
@@ -334,7 +334,7 @@ fn documents_that_are_no_documents_say_where_and_what_to_do() {
         b"{\"resource\":\"\xff\"}",
         &Limits::default(),
         &PushConfig::default(),
-        &mut ActiveSeries::new(1, 1),
+        &Mutex::new(ActiveSeries::new(1, 1)),
         NOW,
         0,
     );
@@ -366,9 +366,9 @@ fn only_the_first_hundred_refusals_are_named_but_all_are_counted() {
 
 #[test]
 fn a_new_series_beyond_the_limit_is_refused_and_the_known_ones_go_on() {
-    let mut series = ActiveSeries::new(2, 60);
-    let mut push = |body: &str, seconds: u64| {
-        read(body.as_bytes(), &Limits::default(), &PushConfig::default(), &mut series, NOW, seconds).expect("a document")
+    let series = Mutex::new(ActiveSeries::new(2, 60));
+    let push = |body: &str, seconds: u64| {
+        read(body.as_bytes(), &Limits::default(), &PushConfig::default(), &series, NOW, seconds).expect("a document")
     };
     let three = r#"{"resource":"a","samples":[{"metric":"a","value":1},{"metric":"b","value":1},{"metric":"c","value":1}]}"#;
     let first = push(three, 0);
@@ -385,7 +385,7 @@ fn a_new_series_beyond_the_limit_is_refused_and_the_known_ones_go_on() {
 fn too_many_samples_are_refused_before_any_is_read() {
     let limits = Limits { samples_max: 2, ..Limits::default() };
     let body = r#"[{"resource":"a","samples":[1,2]},{"resource":"a","samples":[3]}]"#;
-    let answer = read(body.as_bytes(), &limits, &PushConfig::default(), &mut ActiveSeries::new(1, 1), NOW, 0);
+    let answer = read(body.as_bytes(), &limits, &PushConfig::default(), &Mutex::new(ActiveSeries::new(1, 1)), NOW, 0);
     assert_eq!(answer.expect_err("too many").to_string(), "the request has 3 samples, the most are 2");
 }
 

@@ -1,0 +1,116 @@
+//! Whether the log takes records, known from the ticks: each partition gets one a second, so a partition whose tick is
+//! not acknowledged for a few seconds would not acknowledge samples either.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use forewarn_bus::{AppendError, Appender, Receipt};
+use forewarn_messages::{Envelope, Topic};
+use forewarn_types::LogTime;
+use tokio::runtime::Handle;
+
+/// Without an acknowledgement for this long the log counts as away: five ticks.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Ticks of one partition that may wait for their acknowledgement: those of an outage would only fill the send buffer.
+const WAITING_MAX: u64 = 10;
+
+/// How the log is doing, partition by partition.
+#[derive(Debug)]
+pub struct Heartbeat {
+    born: Instant,
+    partitions: Vec<Pulse>,
+}
+
+#[derive(Debug, Default)]
+struct Pulse {
+    /// Milliseconds after `born` of the last acknowledgement.
+    heard: AtomicU64,
+    waiting: AtomicU64,
+}
+
+impl Heartbeat {
+    /// All partitions count as heard now.
+    #[must_use]
+    pub fn new(partitions: usize) -> Self {
+        Self { born: Instant::now(), partitions: (0..partitions).map(|_| Pulse::default()).collect() }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Why the log does not count as reachable, or `None`.
+    #[must_use]
+    pub fn lacks(&self) -> Option<String> {
+        let now = self.now();
+        let silence = |pulse: &Pulse| Duration::from_millis(now.saturating_sub(pulse.heard.load(Ordering::Relaxed)));
+        let (partition, longest) = (0..).zip(self.partitions.iter().map(silence)).max_by_key(|(_, silence)| *silence)?;
+        (longest > PATIENCE).then(|| {
+            // Rounded to ten seconds, so that the reason does not change with every look.
+            let seconds = longest.as_secs() / 10 * 10;
+            let least = PATIENCE.as_secs().max(seconds);
+            format!("partition {partition} of the log has not acknowledged a record for over {least} s")
+        })
+    }
+}
+
+/// An appender for the ticker, which hears what becomes of each tick.
+pub struct Listening {
+    inner: Arc<dyn Appender>,
+    heartbeat: Arc<Heartbeat>,
+    runtime: Handle,
+}
+
+impl std::fmt::Debug for Listening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listening").field("heartbeat", &self.heartbeat).finish_non_exhaustive()
+    }
+}
+
+impl Listening {
+    /// Puts ticks into `inner`; their receipts are awaited on `runtime`.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Appender>, heartbeat: Arc<Heartbeat>, runtime: Handle) -> Self {
+        Self { inner, heartbeat, runtime }
+    }
+}
+
+impl Appender for Listening {
+    fn append(
+        &self,
+        topic: &'static Topic,
+        partition: Option<u32>,
+        log_time: Option<LogTime>,
+        envelope: Envelope,
+    ) -> Result<Receipt, AppendError> {
+        let index = partition.and_then(|partition| usize::try_from(partition).ok());
+        let Some(index) = index.filter(|index| *index < self.heartbeat.partitions.len()) else {
+            return self.inner.append(topic, partition, log_time, envelope);
+        };
+        let waiting = &self.heartbeat.partitions[index].waiting;
+        if waiting.load(Ordering::Relaxed) >= WAITING_MAX {
+            return Err(AppendError::Full);
+        }
+        let receipt = self.inner.append(topic, partition, log_time, envelope)?;
+        waiting.fetch_add(1, Ordering::Relaxed);
+        let (answer, passed_on) = Receipt::channel();
+        let heartbeat = Arc::clone(&self.heartbeat);
+        self.runtime.spawn(async move {
+            let outcome = receipt.await;
+            let pulse = &heartbeat.partitions[index];
+            pulse.waiting.fetch_sub(1, Ordering::Relaxed);
+            if outcome.is_ok() {
+                pulse.heard.store(heartbeat.now(), Ordering::Relaxed);
+            }
+            // The ticker does not wait for it.
+            let _ = answer.send(outcome);
+        });
+        Ok(passed_on)
+    }
+
+    fn flush(&self, wait: Duration) -> Result<(), AppendError> {
+        self.inner.flush(wait)
+    }
+}

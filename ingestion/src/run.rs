@@ -1,0 +1,139 @@
+//! The service as a whole: its pages, this host's collector, the log's clock, and their order of beginning and end.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use forewarn_bus::{Appender, Log, Ticker, mint};
+use forewarn_service::Context;
+use forewarn_types::ResourceKey;
+
+use crate::door::step_length;
+use crate::sources::host::{self, HostCollector, HostConfig};
+use crate::{App, Backlog, Config, Heartbeat, Listening, Status, collect};
+
+/// How often the log is looked at for the readiness page.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a stopping service goes on sending what this host measured: most of the time it has to end in order.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Starts everything and returns; the parts end when the service is asked to stop.
+///
+/// The pages answer and this host is measured from the first moment on, even while the log is not there yet: what is
+/// pushed is answered with 503, what is measured waits in memory.
+///
+/// # Errors
+/// When the address cannot be had, or the log cannot be used as it is configured.
+pub async fn run(cx: &Context, config: Config, log: Arc<dyn Log>, partitions: u32) -> anyhow::Result<()> {
+    let ready = cx.condition("log");
+    let status = Arc::new(Status::default());
+    let backlog = Arc::new(Backlog::new(batches(config.backlog, config.host.interval)));
+    let collector = config.host.enabled.then(|| host_collector(&config.host)).transpose()?;
+    let app = Arc::new(App::new(config.clone(), collector.clone(), Arc::clone(&backlog), Arc::clone(&status)));
+
+    let server = cx.listen("ingestion.listen", config.listen).await?;
+    tracing::info!(address = %server.address(), "taking samples in");
+    cx.spawn("http", server.run(Arc::clone(&app).router().merge(cx.pages())));
+    if let Some(collector) = collector {
+        let (progress, stop) = (cx.progress("host-collector"), cx.stop().clone());
+        let (backlog, status) = (Arc::clone(&backlog), Arc::clone(&status));
+        cx.spawn_thread("host-collector", move || {
+            collect(&collector, config.host.interval, &backlog, &status, &stop, || progress.beat());
+            Ok(())
+        })?;
+    }
+
+    let (appender, ids) = {
+        let log = Arc::clone(&log);
+        let opening = tokio::task::spawn_blocking(move || {
+            log.ensure_topics(partitions)?;
+            let appender = log.appender()?;
+            let ids = mint(log.as_ref(), appender.as_ref())?;
+            anyhow::Ok((appender, ids))
+        });
+        tokio::select! {
+            opened = opening => opened.context("opening the log panicked")?.context("cannot open the log")?,
+            () = cx.stopped() => return Ok(()),
+        }
+    };
+    let heartbeat = Arc::new(Heartbeat::new(ids.len()));
+    let listening = Listening::new(Arc::clone(&appender), Arc::clone(&heartbeat), tokio::runtime::Handle::current());
+    let ticker = Ticker::new(Arc::new(listening), ids);
+    let (progress, stop) = (cx.progress("log-clock"), cx.stop().clone());
+    cx.spawn_thread("log-clock", move || {
+        let mut due = Instant::now();
+        while !stop.is_stopped() {
+            progress.beat();
+            let now = Instant::now();
+            if now >= due {
+                ticker.tick();
+                // After a pause (a suspended machine) the missed ones are not made up for.
+                due = (due + Ticker::EVERY).max(now);
+            }
+            std::thread::sleep(due.saturating_duration_since(now).min(Duration::from_millis(100)));
+        }
+        Ok(())
+    })?;
+    app.connect(Arc::clone(&appender), heartbeat);
+
+    let watcher = cx.clone();
+    cx.spawn("log-watch", async move {
+        loop {
+            match app.lacks_log() {
+                None => ready.met(),
+                Some(why) => ready.not_met(why),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = watcher.stopped() => return Ok(()),
+            }
+        }
+    });
+    let stopping = cx.clone();
+    cx.spawn("host-forward", async move { forward(&stopping, &backlog, appender, &status).await });
+    Ok(())
+}
+
+/// Sends what this host measured; when the service stops, goes on for a moment with what is left.
+async fn forward(
+    cx: &Context,
+    backlog: &Backlog,
+    appender: Arc<dyn Appender>,
+    status: &Status,
+) -> anyhow::Result<()> {
+    let sending = backlog.forward(appender.as_ref(), |samples| status.accepted(host::SOURCE, samples));
+    let farewell = async {
+        cx.stopped().await;
+        let deadline = Instant::now() + FAREWELL;
+        while !backlog.is_empty() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        () = sending => {}
+        () = farewell => {}
+    }
+    if !backlog.is_empty() {
+        tracing::warn!(batches = backlog.len(), "measurements of this host did not get into the log before the end");
+    }
+    // What was taken last is on its way; a moment for its acknowledgement.
+    let last = tokio::task::spawn_blocking(move || appender.flush(Duration::from_secs(1)));
+    if let Ok(Err(error)) = last.await {
+        tracing::warn!(%error, "the last records are not known to be in the log");
+    }
+    Ok(())
+}
+
+/// How many batches last for `span`.
+fn batches(span: Duration, interval: Duration) -> usize {
+    usize::try_from(span.as_millis() / interval.as_millis().max(1)).unwrap_or(usize::MAX).clamp(1, 100_000)
+}
+
+fn host_collector(config: &HostConfig) -> anyhow::Result<Arc<Mutex<HostCollector>>> {
+    let name = if config.resource.is_empty() { host::host_name() } else { Some(config.resource.clone()) };
+    let name = name.context("this host does not say its name: set ingestion.host.resource")?;
+    let interval = step_length(config.interval).context("ingestion.host.interval must be from 1 s to 1 h")?;
+    tracing::info!(resource = name, "measuring this host");
+    Ok(Arc::new(Mutex::new(HostCollector::new(config, ResourceKey::new(name), interval))))
+}
