@@ -101,6 +101,8 @@ pub struct Transition {
     pub severity: Severity,
     /// One line for people, beginning with the resource.
     pub title: String,
+    /// What is or was wrong, in one line: the title of the alert's last transition that was no end.
+    pub problem: String,
     /// Why it ended, or came back.
     pub reason: Option<String>,
     /// Numbers behind the title: expected and actual, parts of the score, times.
@@ -164,7 +166,7 @@ pub(super) struct Alert {
     told: Option<(AlertState, Severity)>,
     /// End of the cooldown that began when it was resolved.
     pub(super) cooling: Option<LogTime>,
-    /// The line of its last predicted or open transition.
+    /// The line of its last transition that was no end.
     headline: String,
 }
 
@@ -233,6 +235,8 @@ impl Work<'_> {
         let stands = matches!(say.to, AlertState::Predicted | AlertState::Open);
         if stands {
             alert.opened_at = alert.opened_at.or(Some(self.now));
+        }
+        if say.to != AlertState::Resolved {
             alert.headline.clone_from(&say.headline);
         }
         let notify = !say.backfill && self.has_to_be_told(&alert, say.to, say.severity);
@@ -258,6 +262,7 @@ impl Work<'_> {
             to: say.to,
             severity: say.severity,
             title: words::title(self.key, &say.headline),
+            problem: words::title(self.key, &alert.headline),
             reason: say.reason,
             details: say.details,
             log_time: self.now,

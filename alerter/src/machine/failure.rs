@@ -13,7 +13,8 @@
 //! ```
 //!
 //! A prediction that no longer satisfies the rule but still stands changes nothing: it is over when the predictor says
-//! so, or the alert would come and go with every wobble of the trend. Its severity only rises, for the same reason.
+//! so, or the alert would come and go with every wobble of the trend. Severity only rises, for the same reason, and so
+//! that whoever was told of the alert is told of its end.
 //! A confirmed failure whose limit nobody has seen reached is over after `recover_after`.
 
 use std::time::Duration;
@@ -278,12 +279,18 @@ impl<'a> Work<'a> {
         breach: &Breach,
     ) {
         self.silence_thresholds(thing, &config.name);
+        let alert = self
+            .resource
+            .alerts
+            .get(&thing.finding())
+            .filter(|alert| alert.is_active());
+        let severity = alert.map_or(config.severity, |alert| alert.severity.max(config.severity));
         let course = self.resource.failures.entry(thing.clone()).or_default();
         course.failed_at = Some(breach.step_end);
         let say = Say {
             rule: config.name.clone(),
             to: AlertState::Open,
-            severity: config.severity,
+            severity,
             step_end: breach.step_end,
             headline: words::has_failed(self.key, rule, thing, breach.used_share, breach.lead),
             reason: None,

@@ -3,7 +3,9 @@
 use expect_test::{Expect, expect};
 use forewarn_messages::{ConditionChange, FailurePrediction, Part, ResourceChange, Tick, Verdict};
 use forewarn_rules::breach_subject;
-use forewarn_types::{FailureKind, LogId, PredictionState, ResourceState, StepLength, VerdictState};
+use forewarn_types::{
+    FailureKind, LogId, PredictionState, ResourceState, StepLength, VerdictState,
+};
 use proptest::prelude::*;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -91,7 +93,12 @@ impl Script {
                 confidence: None,
                 parts: score
                     .filter(|score| *score > 1.0)
-                    .map(|score| Part { metric: "cpu.utilization".into(), part: score, value: 0.98, expected: 0.31 })
+                    .map(|score| Part {
+                        metric: "cpu.utilization".into(),
+                        part: score,
+                        value: 0.98,
+                        expected: 0.31,
+                    })
                     .into_iter()
                     .collect(),
                 series: Vec::new(),
@@ -107,7 +114,14 @@ impl Script {
         self
     }
 
-    fn condition(&mut self, at: i64, rule: &str, subject: &str, holds: bool, value: f64) -> &mut Self {
+    fn condition(
+        &mut self,
+        at: i64,
+        rule: &str,
+        subject: &str,
+        holds: bool,
+        value: f64,
+    ) -> &mut Self {
         self.push(
             at,
             Prediction::Condition(ConditionChange {
@@ -126,11 +140,23 @@ impl Script {
     }
 
     fn hot(&mut self, at: i64, holds: bool) -> &mut Self {
-        self.condition(at, "hot", "cpu.utilization", holds, if holds { 0.97 } else { 0.5 })
+        self.condition(
+            at,
+            "hot",
+            "cpu.utilization",
+            holds,
+            if holds { 0.97 } else { 0.5 },
+        )
     }
 
     fn busy(&mut self, at: i64, holds: bool) -> &mut Self {
-        self.condition(at, "busy", "disk.busy", holds, if holds { 0.93 } else { 0.2 })
+        self.condition(
+            at,
+            "busy",
+            "disk.busy",
+            holds,
+            if holds { 0.93 } else { 0.2 },
+        )
     }
 
     fn breach(&mut self, at: i64, holds: bool) -> &mut Self {
@@ -180,7 +206,13 @@ impl Script {
     }
 
     fn tick(&mut self, at: i64) -> &mut Self {
-        self.push(at, Prediction::Tick(Tick { log: LogId(Uuid::nil()), genesis: false }))
+        self.push(
+            at,
+            Prediction::Tick(Tick {
+                log: LogId(Uuid::nil()),
+                genesis: false,
+            }),
+        )
     }
 
     fn backfilled(&mut self) -> &mut Self {
@@ -202,7 +234,10 @@ impl Script {
 
     fn run(&self) -> Vec<Transition> {
         let mut machine = Machine::new(rules(RULES), MachineConfig::default());
-        self.0.iter().flat_map(|(at, message)| machine.apply(message, LogTime(at * 1000), src(*at))).collect()
+        self.0
+            .iter()
+            .flat_map(|(at, message)| machine.apply(message, LogTime(at * 1000), src(*at)))
+            .collect()
     }
 
     fn check(&self, expected: Expect) {
@@ -217,7 +252,11 @@ fn src(at: i64) -> Src {
 
 fn line(t: &Transition) -> String {
     let from = t.from.map_or("-", |state| state.as_str());
-    let reason = t.reason.as_ref().map(|reason| format!(" [{reason}]")).unwrap_or_default();
+    let reason = t
+        .reason
+        .as_ref()
+        .map(|reason| format!(" [{reason}]"))
+        .unwrap_or_default();
     format!(
         "{:04} {} {}#{} {from} → {} {} | {}{reason}\n",
         t.log_time.millis() / 1000,
@@ -238,7 +277,9 @@ fn a_threshold_opens_when_it_has_held_for_long_enough_and_often_enough() {
     for at in [100, 105, 110, 115] {
         script.verdict(at, VerdictState::Scored, Some(0.1));
     }
-    script.hot(120, false).verdict(120, VerdictState::Scored, Some(0.1));
+    script
+        .hot(120, false)
+        .verdict(120, VerdictState::Scored, Some(0.1));
     script.check(expect![[r#"
         0100      hot#1 - → pending medium | web-01: cpu.utilization is 97 %, above 90 %
         0110 tell hot#2 pending → open medium | web-01: cpu.utilization is 97 %, above 90 %
@@ -253,7 +294,9 @@ fn steps_without_values_do_not_count() {
     for at in [100, 105, 110, 115, 120] {
         script.verdict(at, VerdictState::Gap, None);
     }
-    script.verdict(125, VerdictState::Learning, None).verdict(130, VerdictState::Scored, Some(0.0));
+    script
+        .verdict(125, VerdictState::Learning, None)
+        .verdict(130, VerdictState::Scored, Some(0.0));
     script.verdict(135, VerdictState::Scored, Some(0.0));
     script.check(expect![[r#"
         0100      hot#1 - → pending medium | web-01: cpu.utilization is 97 %, above 90 %
@@ -264,7 +307,11 @@ fn steps_without_values_do_not_count() {
 #[test]
 fn a_condition_that_ceases_before_its_time_tells_nobody() {
     let mut script = Script::default();
-    script.hot(100, true).steps(100..=105, 0.1).hot(106, false).steps(106..=130, 0.1);
+    script
+        .hot(100, true)
+        .steps(100..=105, 0.1)
+        .hot(106, false)
+        .steps(106..=130, 0.1);
     script.hot(131, true).hot(132, false);
     script.check(expect![[r#"
         0100      hot#1 - → pending medium | web-01: cpu.utilization is 97 %, above 90 %
@@ -277,7 +324,10 @@ fn a_condition_that_ceases_before_its_time_tells_nobody() {
 #[test]
 fn a_condition_without_patience_opens_at_once() {
     let mut script = Script::default();
-    script.busy(100, true).steps(100..=103, 0.1).busy(104, false);
+    script
+        .busy(100, true)
+        .steps(100..=103, 0.1)
+        .busy(104, false);
     script.check(expect![[r#"
         0100 tell busy#1 - → open low | web-01: disk.busy is 93 %, above 80 %
         0104 tell busy#2 open → resolved low | web-01: disk.busy is 20 % again [the condition no longer holds]
@@ -288,7 +338,11 @@ fn a_condition_without_patience_opens_at_once() {
 fn an_anomaly_episode_is_one_alert() {
     let mut script = Script::default();
     script.steps(1..=5, 0.2).steps(6..=7, 3.0).steps(8..=8, 0.5);
-    script.steps(9..=20, 2.5).steps(21..=200, 0.3).steps(201..=205, 4.0).steps(206..=520, 0.3);
+    script
+        .steps(9..=20, 2.5)
+        .steps(21..=200, 0.3)
+        .steps(201..=205, 4.0)
+        .steps(206..=520, 0.3);
     script.check(expect![[r#"
         0011 tell unusual#1 - → open medium | web-01: unusual, mostly cpu.utilization: 98 %, expected 31 % (score 2.5)
         0505 tell unusual#2 open → resolved medium | web-01: as usual again after 3 min (peak score 4.0) [usual again]
@@ -299,7 +353,10 @@ fn an_anomaly_episode_is_one_alert() {
 fn what_cannot_be_judged_neither_opens_nor_ends_an_anomaly() {
     let mut script = Script::default();
     script.steps(1..=2, 3.0);
-    script.verdict(3, VerdictState::Gap, None).verdict(4, VerdictState::Learning, None).steps(5..=5, 3.0);
+    script
+        .verdict(3, VerdictState::Gap, None)
+        .verdict(4, VerdictState::Learning, None)
+        .steps(5..=5, 3.0);
     for at in 6..=400 {
         script.verdict(at, VerdictState::Learning, None);
     }
@@ -318,9 +375,16 @@ fn a_prediction_and_the_breach_that_follows_are_one_alert() {
     script.failure(30, PredictionState::Open, 1500.0);
     script.failure(40, PredictionState::Open, 290.0); // more urgent
     script.failure(50, PredictionState::Open, 1000.0); // never less
-    script.breach(140, true).failure(140, PredictionState::Confirmed, 0.0).steps(140..=900, 0.1);
+    script
+        .breach(140, true)
+        .failure(140, PredictionState::Confirmed, 0.0)
+        .steps(140..=900, 0.1);
     script.breach(901, false);
-    let ids: BTreeSet<Uuid> = script.run().iter().map(|transition| transition.alert_id).collect();
+    let ids: BTreeSet<Uuid> = script
+        .run()
+        .iter()
+        .map(|transition| transition.alert_id)
+        .collect();
     assert_eq!(ids.len(), 1, "one alert");
     script.check(expect![[r#"
         0020 tell full#1 - → predicted medium | web-01: / will be full in about 28 min (19–45 min)
@@ -333,7 +397,11 @@ fn a_prediction_and_the_breach_that_follows_are_one_alert() {
 #[test]
 fn a_prediction_that_goes_away_resolves_its_alert() {
     let mut script = Script::default();
-    script.failure(20, PredictionState::Open, 1700.0).failure(60, PredictionState::Withdrawn, 1700.0);
+    script.failure(20, PredictionState::Open, 1700.0).failure(
+        60,
+        PredictionState::Withdrawn,
+        1700.0,
+    );
     script.check(expect![[r#"
         0020 tell full#1 - → predicted medium | web-01: / will be full in about 28 min (19–45 min)
         0060 tell full#2 predicted → resolved medium | web-01: /: the failure is no longer predicted (it stopped growing) [it stopped growing]
@@ -343,7 +411,10 @@ fn a_prediction_that_goes_away_resolves_its_alert() {
 #[test]
 fn a_breach_that_nobody_predicted_opens_an_alert_too() {
     let mut script = Script::default();
-    script.breach(20, true).steps(20..=700, 0.1).breach(701, false);
+    script
+        .breach(20, true)
+        .steps(20..=700, 0.1)
+        .breach(701, false);
     script.check(expect![[r#"
         0020 tell full#1 - → open critical | web-01: / is full (95 % used)
         0701 tell full#2 open → resolved critical | web-01: / is below its limit again (90 % used) [the level fell back]
@@ -353,7 +424,9 @@ fn a_breach_that_nobody_predicted_opens_an_alert_too() {
 #[test]
 fn a_confirmed_failure_whose_limit_is_not_seen_reached_is_over_after_a_while() {
     let mut script = Script::default();
-    script.failure(20, PredictionState::Confirmed, 0.0).steps(20..=400, 0.1);
+    script
+        .failure(20, PredictionState::Confirmed, 0.0)
+        .steps(20..=400, 0.1);
     script.check(expect![[r#"
         0020 tell full#1 - → open critical | web-01: / is full, as predicted 2 min before
         0320 tell full#2 open → resolved critical | web-01: / is below its limit again [its limit is not reached]
@@ -363,7 +436,9 @@ fn a_confirmed_failure_whose_limit_is_not_seen_reached_is_over_after_a_while() {
 #[test]
 fn a_threshold_on_the_same_thing_stands_back_for_the_prediction() {
     let mut script = Script::default();
-    script.condition(10, "disk-high", "/", true, 0.81).steps(10..=19, 0.1);
+    script
+        .condition(10, "disk-high", "/", true, 0.81)
+        .steps(10..=19, 0.1);
     script.condition(11, "disk-high", "/data", true, 0.81); // another disk is another matter
     script.failure(20, PredictionState::Open, 1700.0);
     script.breach(30, true).breach(400, false); // the level is still above the threshold
@@ -384,9 +459,18 @@ fn a_threshold_on_the_same_thing_stands_back_for_the_prediction() {
 fn what_comes_back_within_the_cooldown_is_the_same_alert_and_quiet() {
     let mut script = Script::default();
     script.busy(100, true).busy(110, false); // told
-    script.busy(120, true).busy(130, false).busy(140, true).busy(150, false).tick(500); // quiet
+    script
+        .busy(120, true)
+        .busy(130, false)
+        .busy(140, true)
+        .busy(150, false)
+        .tick(500); // quiet
     script.busy(600, true); // a new alert
-    let ids: Vec<Uuid> = script.run().iter().map(|transition| transition.alert_id).collect();
+    let ids: Vec<Uuid> = script
+        .run()
+        .iter()
+        .map(|transition| transition.alert_id)
+        .collect();
     assert_eq!(ids[0], ids[5]);
     assert_ne!(ids[0], ids[6]);
     script.check(expect![[r#"
@@ -403,7 +487,13 @@ fn what_comes_back_within_the_cooldown_is_the_same_alert_and_quiet() {
 #[test]
 fn what_comes_back_and_stays_is_told_at_the_end_of_the_cooldown() {
     let mut script = Script::default();
-    script.busy(100, true).busy(110, false).busy(120, true).tick(409).tick(410).busy(700, false);
+    script
+        .busy(100, true)
+        .busy(110, false)
+        .busy(120, true)
+        .tick(409)
+        .tick(410)
+        .busy(700, false);
     script.check(expect![[r#"
         0100 tell busy#1 - → open low | web-01: disk.busy is 93 %, above 80 %
         0110 tell busy#2 open → resolved low | web-01: disk.busy is 20 % again [the condition no longer holds]
@@ -416,7 +506,11 @@ fn what_comes_back_and_stays_is_told_at_the_end_of_the_cooldown() {
 #[test]
 fn what_is_worse_is_told_even_in_the_cooldown() {
     let mut script = Script::default();
-    script.failure(20, PredictionState::Open, 1700.0).failure(60, PredictionState::Withdrawn, 1700.0);
+    script.failure(20, PredictionState::Open, 1700.0).failure(
+        60,
+        PredictionState::Withdrawn,
+        1700.0,
+    );
     script.failure(80, PredictionState::Open, 1600.0); // as bad as before: quiet
     script.failure(90, PredictionState::Open, 200.0); // more urgent
     script.breach(100, true); // and here it is
@@ -432,9 +526,16 @@ fn what_is_worse_is_told_even_in_the_cooldown() {
 #[test]
 fn silence_and_return() {
     let mut script = Script::default();
-    script.resource(100, ResourceState::Silent, 68).tick(120).resource(130, ResourceState::Healthy, 130);
+    script
+        .resource(100, ResourceState::Silent, 68)
+        .tick(120)
+        .resource(130, ResourceState::Healthy, 130);
     script.tick(600);
-    script.resource(700, ResourceState::Silent, 668).tick(759).tick(761).resource(800, ResourceState::Learning, 800);
+    script
+        .resource(700, ResourceState::Silent, 668)
+        .tick(759)
+        .tick(761)
+        .resource(800, ResourceState::Learning, 800);
     script.check(expect![[r#"
         0100 tell gone#1 - → open high | web-01: sends nothing since 00:01:08 UTC
         0100      long-gone#1 - → pending critical | web-01: sends nothing since 00:01:08 UTC
@@ -451,18 +552,32 @@ fn silence_and_return() {
 #[test]
 fn history_never_notifies() {
     let mut script = Script::default();
-    script.busy(100, true).steps(100..=110, 3.0).failure(120, PredictionState::Open, 100.0).breach(130, true);
-    script.busy(140, false).breach(150, false).resource(160, ResourceState::Silent, 150);
+    script
+        .busy(100, true)
+        .steps(100..=110, 3.0)
+        .failure(120, PredictionState::Open, 100.0)
+        .breach(130, true);
+    script
+        .busy(140, false)
+        .breach(150, false)
+        .resource(160, ResourceState::Silent, 150);
     let transitions = script.backfilled().run();
     assert!(transitions.len() > 6, "{transitions:?}");
-    assert!(transitions.iter().all(|transition| !transition.notify), "{transitions:?}");
+    assert!(
+        transitions.iter().all(|transition| !transition.notify),
+        "{transitions:?}"
+    );
 }
 
 #[test]
 fn a_resource_that_is_gone_for_a_week_is_forgotten() {
     let week = 7 * 24 * 3600;
     let mut script = Script::default();
-    script.busy(100, true).resource(200, ResourceState::Silent, 170).tick(200 + week - 1).tick(200 + week);
+    script
+        .busy(100, true)
+        .resource(200, ResourceState::Silent, 170)
+        .tick(200 + week - 1)
+        .tick(200 + week);
     script.check(expect![[r#"
         0100 tell busy#1 - → open low | web-01: disk.busy is 93 %, above 80 %
         0200 tell gone#1 - → open high | web-01: sends nothing since 00:02:50 UTC
@@ -477,21 +592,34 @@ fn a_resource_that_is_gone_for_a_week_is_forgotten() {
         machine.apply(message, LogTime(at * 1000), src(*at));
     }
     assert_eq!(machine.tracked(), 0);
-    assert!(machine.state.timers.is_empty(), "{:?}", machine.state.timers);
+    assert!(
+        machine.state.timers.is_empty(),
+        "{:?}",
+        machine.state.timers
+    );
 }
 
 #[test]
 fn alerts_of_removed_rules_are_closed_after_a_restart() {
     let mut machine = Machine::new(rules(RULES), MachineConfig::default());
     let mut script = Script::default();
-    script.busy(100, true).failure(100, PredictionState::Open, 100.0).tick(101);
+    script
+        .busy(100, true)
+        .failure(100, PredictionState::Open, 100.0)
+        .tick(101);
     for (at, message) in &script.0[..2] {
         machine.apply(message, LogTime(at * 1000), src(*at));
     }
     let only_silence = "[[rules]]\ntype = \"silence\"\nname = \"gone\"";
     let mut restarted = Machine::new(rules(only_silence), MachineConfig::default());
-    restarted.restore(&machine.snapshot()).expect("it was written just now");
-    let lines: String = restarted.apply(&script.0[2].1, LogTime(101_000), src(101)).iter().map(line).collect();
+    restarted
+        .restore(&machine.snapshot())
+        .expect("it was written just now");
+    let lines: String = restarted
+        .apply(&script.0[2].1, LogTime(101_000), src(101))
+        .iter()
+        .map(line)
+        .collect();
     expect![[r#"
         0101 tell busy#2 open → resolved low | web-01: its rule was removed [its rule was removed]
         0101 tell full#2 predicted → resolved high | web-01: its rule was removed [its rule was removed]
