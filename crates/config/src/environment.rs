@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 /// Names that people already have in their environment, and the setting each stands for. A name with `_FILE` behind it
 /// is the path of a file with the value. `FOREWARN__SECTION__KEY` is stronger.
+///
+/// `SLACK_WEBHOOK_URL` is the address of the receiver named `slack`, if there is one.
 pub const FAMILIAR_NAMES: &[(&str, &str)] = &[
     ("INFLUXDB_URL", "influxdb.url"),
     ("INFLUXDB_TOKEN", "influxdb.token"),

@@ -46,6 +46,11 @@ pub(crate) fn assemble(
             }),
         }
     }
+    for (name, path, text) in environment.familiar() {
+        let path = KeyPath::parse(&path);
+        // Such a name may be there for another program: without a receiver `slack` there is nothing to set.
+        let _ = root.put(&path.0, text, &Origin::Familiar(name.into()));
+    }
     let mut put = |dotted: &str, text: &str, origin: Origin| {
         let path = KeyPath::parse(dotted);
         if let Err(problem) = root.put(&path.0, text, &origin) {
@@ -56,9 +61,6 @@ pub(crate) fn assemble(
             });
         }
     };
-    for (name, path, text) in environment.familiar() {
-        put(&path, text, Origin::Familiar(name.into()));
-    }
     for (name, path, text) in environment.overrides() {
         put(&path, text, Origin::Environment(name.into()));
     }

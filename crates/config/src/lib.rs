@@ -5,7 +5,7 @@
 //! ([`ConfigErrors`]). It is the only crate that reads the environment.
 //!
 //! It stands on `toml` and `serde` alone. A layering crate keeps no spans, and stops at the first mistake; here the
-//! file is parsed once with spans into a [`tree`] whose every node knows its origin, and [`read`] hands out structs.
+//! file is parsed once with spans into a tree whose every node knows its origin, and structs are read out of that.
 
 mod blame;
 mod defaults;

@@ -52,7 +52,7 @@ impl Components {
     /// Takes note of an end; one that nobody asked for stops the whole process.
     pub(crate) fn ended(&self, name: &str, ending: Ending, stop: &Stop) {
         match ending {
-            Ending::Returned(Ok(())) if stop.since().is_some() => {
+            Ending::Returned(Ok(())) if stop.flag().is_stopped() => {
                 tracing::debug!(component = name, "ended")
             }
             Ending::Returned(Ok(())) => self.fail(name, "ended although nobody asked it to", stop),

@@ -142,6 +142,24 @@ fn an_element_of_a_list_is_found_by_its_number_or_name() {
 }
 
 #[test]
+fn a_familiar_name_fills_in_a_receiver_if_there_is_one() {
+    let sandbox = Sandbox::new();
+    let environment = [("SLACK_WEBHOOK_URL", "https://hooks")];
+    let mut settings = sandbox.load("", &environment, &[]);
+    settings
+        .finish()
+        .expect("the name may be there for another program");
+    let file = "[[receivers]]\nname = 'slack'\ntype = 'webhook'\n";
+    let mut settings = sandbox.load(file, &environment, &[]);
+    let receivers = settings.section::<Vec<Receiver>>("receivers");
+    settings.finish().expect("no mistakes");
+    let [Receiver::Webhook(slack)] = receivers.as_slice() else {
+        panic!("{receivers:?}")
+    };
+    assert_eq!(slack.url.reveal(), "https://hooks");
+}
+
+#[test]
 fn a_file_is_named_by_a_variable_or_found_at_home() {
     let sandbox = Sandbox::new();
     let named = sandbox.file("named.toml", "[postgres]\nconnections = 5\n");

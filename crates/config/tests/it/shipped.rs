@@ -1,17 +1,22 @@
-//! The file that is compiled in: it documents all sections and is itself free of mistakes.
+//! The file that is compiled in says the truth: every section, every setting, every default.
 
-use forewarn_config::{DEFAULTS, Environment, SECTIONS, Settings, documented_defaults};
+use forewarn_config::{
+    DEFAULTS, Documented, Environment, SECTIONS, Secret, Settings, documented_defaults,
+};
+use forewarn_rules::{RuleConfig, RuleSet};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
 
 #[test]
-fn the_shipped_file_documents_every_section() {
-    let documented = documented_defaults().expect("with its settings uncommented it is TOML");
+fn it_names_every_section_and_no_other() {
     for section in SECTIONS {
         assert!(
             DEFAULTS.contains(&format!("[{section}]")),
             "[{section}] is not in forewarn.toml"
         );
     }
-    for section in documented.sections.keys() {
+    for section in documented().sections.keys() {
         assert!(
             SECTIONS.contains(&section.as_str()),
             "[{section}] is no section"
@@ -20,7 +25,69 @@ fn the_shipped_file_documents_every_section() {
 }
 
 #[test]
-fn the_shipped_file_loads() {
+fn it_states_the_defaults_of_every_owner() {
+    let mut differences = Vec::new();
+    owner::<forewarn_bus::Config>("log", &mut differences);
+    owner::<forewarn_bus::CheckpointConfig>("checkpoints", &mut differences);
+    owner::<forewarn_store::influxdb::Config>("influxdb", &mut differences);
+    owner::<forewarn_store::postgres::Config>("postgres", &mut differences);
+    owner::<forewarn_service::ServiceConfig>("service", &mut differences);
+    owner::<forewarn_ingestion::Config>("ingestion", &mut differences);
+    assert_eq!(
+        differences,
+        Vec::<String>::new(),
+        "forewarn.toml and the Default impls differ"
+    );
+}
+
+#[test]
+fn its_rules_and_receivers_are_active_and_sound() {
     let mut settings = Settings::load(None, &Environment::default(), &[]).expect("it is TOML");
-    settings.finish().expect("it has no unknown section");
+    let rules = settings.section::<Vec<RuleConfig>>("rules");
+    settings.finish().expect("no mistakes");
+    assert!(!rules.is_empty());
+    RuleSet::new(rules).expect("the rules are sound");
+}
+
+fn documented() -> Documented {
+    documented_defaults().expect("with its settings uncommented it is TOML")
+}
+
+/// Compares one section with its owner's `Default`, and sees that its examples are settings too.
+fn owner<T: Default + Serialize + DeserializeOwned>(section: &str, differences: &mut Vec<String>) {
+    let documented = documented();
+    let defaults = Table::try_from(T::default()).expect("settings can be written as TOML");
+    let stated = documented
+        .defaults()
+        .get(section)
+        .and_then(Value::as_table)
+        .cloned()
+        .unwrap_or_default();
+    compare(section, &defaults, &stated, differences);
+    let whole = documented
+        .sections
+        .get(section)
+        .cloned()
+        .unwrap_or(Value::Table(Table::new()));
+    if let Err(error) = whole.try_into::<T>() {
+        differences.push(format!("[{section}] cannot be read: {}", error.message()));
+    }
+}
+
+fn compare(path: &str, defaults: &Table, stated: &Table, differences: &mut Vec<String>) {
+    let keys: std::collections::BTreeSet<_> = defaults.keys().chain(stated.keys()).collect();
+    for key in keys {
+        let path = format!("{path}.{key}");
+        match (defaults.get(key), stated.get(key)) {
+            (Some(Value::Table(default)), Some(Value::Table(stated))) => {
+                compare(&path, default, stated, differences)
+            }
+            // A secret does not say what its default is.
+            (Some(Value::String(mask)), Some(Value::String(_))) if mask == Secret::MASK => {}
+            (Some(default), Some(stated)) if default == stated => {}
+            (default, stated) => differences.push(format!(
+                "{path} is {default:?}, forewarn.toml says {stated:?}"
+            )),
+        }
+    }
 }
