@@ -54,7 +54,11 @@ impl History {
         let mut gained = Gained::default();
         let mut length = step.millis();
         for (number, ring) in self.rings.iter_mut().enumerate() {
-            if ring.push(at.millis().div_euclid(length), Point { at: seconds, level }, number == 0) {
+            if ring.push(
+                at.millis().div_euclid(length),
+                Point { at: seconds, level },
+                number == 0,
+            ) {
                 gained.0[number] = true;
             }
             length = length.saturating_mul(FACTOR);
@@ -65,7 +69,9 @@ impl History {
     /// The points of a resolution, oldest first.
     #[must_use]
     pub fn points(&self, resolution: usize) -> Vec<Point> {
-        self.rings.get(resolution).map_or_else(Vec::new, |ring| ring.points.iter().copied().collect())
+        self.rings
+            .get(resolution)
+            .map_or_else(Vec::new, |ring| ring.points.iter().copied().collect())
     }
 
     /// The moment of a point.
@@ -112,7 +118,10 @@ impl Ring {
         let complete = self.count > 0 && block != self.block;
         if complete {
             let count = f64::from(self.count);
-            let mean = Point { at: self.at / count, level: self.level / count };
+            let mean = Point {
+                at: self.at / count,
+                level: self.level / count,
+            };
             self.keep(mean);
             (self.count, self.at, self.level) = (0, 0.0, 0.0);
         }
@@ -142,7 +151,19 @@ mod tests {
             history.push(StepLength::SECOND, EventTime(second * 1000), second as f64);
         }
         let points = history.points(1);
-        assert_eq!(points, [Point { at: 2.5, level: 2.5 }, Point { at: 8.5, level: 8.5 }]);
+        assert_eq!(
+            points,
+            [
+                Point {
+                    at: 2.5,
+                    level: 2.5
+                },
+                Point {
+                    at: 8.5,
+                    level: 8.5
+                }
+            ]
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! **Distribution.** The level is taken as a random walk with drift, observed with noise, its drift known from a
 //! window of length `W` only. After a further time `h` it has grown by `b·h` give or take
 //! `sqrt(s²·h·(1 + h/W) + e²)`: the walk's own spread, what the window does not tell about the drift, and the noise of
-//! the reading (the forecast variance of a random walk with estimated drift; Lee & Carter, JASA 87, 1992, app. B).
+//! the reading, and a share of the slope for changes that no window shows (the forecast variance of a random walk with estimated drift; Lee & Carter, JASA 87, 1992, app. B).
 //! So `P(T ≤ h) = Φ((b·h − d) / sqrt(…))` for a distance `d` to the limit, and its quantiles follow by bisection.
 //! The long-run variance `s²` is that of increments over a sixth of the window, which contain the slow swings of the
 //! rate and not only its jitter.
@@ -23,10 +23,21 @@ const ENOUGH: usize = 20;
 const SIGNIFICANT: f64 = 3.0;
 
 /// How far ahead a window can see, in its own lengths.
-const REACH: f64 = 6.0;
+const REACH: f64 = 2.5;
 
 /// A climb in the last quarter below this share of the trend is a plateau.
 const STILL_CLIMBING: f64 = 0.4;
+
+/// Share of the window over which increments are taken for the walk's variance: long enough to hold slow swings of the
+/// rate, short enough that there are some of them.
+const LAG: usize = 4;
+
+/// Few increments tell the walk's spread roughly only; Student's t with four degrees of freedom has quantiles this
+/// much wider than the normal's.
+const FEW: f64 = 1.2;
+
+/// What a window cannot tell of a rate that will yet change: a standard deviation of this share of the slope.
+const UNTOLD: f64 = 0.17;
 
 /// The later half speaks for itself when its pace differs from the whole's by this share.
 const OTHER_PACE: f64 = 0.3;
@@ -87,6 +98,11 @@ pub fn outlook(points: &[Point], limit: f64) -> Result<Outlook, Abstain> {
     if rise <= 0.0 {
         return Err(Abstain::NotClimbing);
     }
+    let (first, last) = (points[0], points[points.len() - 1]);
+    let glance = rise / (2.0 / 3.0 * (last.at - first.at));
+    if (limit - last.level) / glance > 2.0 * REACH * (last.at - first.at) {
+        return Err(Abstain::TooFar);
+    }
     let mut points = points;
     let mut slope = theil_sen(points);
     let later = &points[points.len() / 2..];
@@ -101,7 +117,7 @@ pub fn outlook(points: &[Point], limit: f64) -> Result<Outlook, Abstain> {
     }
     let (first, last) = (points[0], points[points.len() - 1]);
     let window = last.at - first.at;
-    let lag = (points.len() / 6).max(2);
+    let lag = (points.len() / LAG).max(2);
     let walk = walk_variance(points, slope, lag);
     // The drift's standard error is sqrt(s²/W).
     if slope * (window / walk).sqrt() < SIGNIFICANT {
@@ -114,6 +130,9 @@ pub fn outlook(points: &[Point], limit: f64) -> Result<Outlook, Abstain> {
     let distance = limit - now;
     if distance <= 0.0 {
         return Err(Abstain::Reached);
+    }
+    if levels_off(points, distance) {
+        return Err(Abstain::Plateau);
     }
     let mut outlook = Outlook {
         p10: 0.0,
@@ -138,11 +157,17 @@ impl Outlook {
     /// Probability that the limit is reached within `seconds` of the last point.
     #[must_use]
     pub fn probability(&self, seconds: f64) -> f64 {
-        if seconds <= 0.0 { 0.0 } else { normal(self.deviate(seconds)) }
+        if seconds <= 0.0 {
+            0.0
+        } else {
+            normal(self.deviate(seconds))
+        }
     }
 
     fn deviate(&self, seconds: f64) -> f64 {
-        let variance = self.walk * seconds * (1.0 + seconds / self.window) + self.noise * self.noise;
+        let walk = FEW * FEW * self.walk * seconds * (1.0 + seconds / self.window);
+        let untold = UNTOLD * self.slope * seconds;
+        let variance = walk + untold * untold + self.noise * self.noise;
         (self.slope * seconds - self.distance) / variance.sqrt().max(f64::MIN_POSITIVE)
     }
 
@@ -174,7 +199,9 @@ fn since_restart(points: &[Point]) -> &[Point] {
     let high = levels.clone().fold(f64::NEG_INFINITY, f64::max);
     let low = levels.fold(f64::INFINITY, f64::min);
     let fall = RESTART * (high - low);
-    let restart = points.windows(2).rposition(|pair| fall > 0.0 && pair[0].level - pair[1].level > fall);
+    let restart = points
+        .windows(2)
+        .rposition(|pair| fall > 0.0 && pair[0].level - pair[1].level > fall);
     restart.map_or(points, |before| &points[before + 1..])
 }
 
@@ -231,11 +258,24 @@ fn still_climbing(points: &[Point], slope: f64) -> bool {
     after - before >= STILL_CLIMBING * slope * (at_after - at_before)
 }
 
+/// Whether the climb slows down so that, at this rate of slowing, it ends before the limit: each half window adds the
+/// same share of what the half before it added, and the sum of that series is all that is to come.
+fn levels_off(points: &[Point], distance: f64) -> bool {
+    let (earlier, later) = points.split_at(points.len() / 2);
+    let added = |half: &[Point]| theil_sen(half) * (half[half.len() - 1].at - half[0].at);
+    let (before, now) = (added(earlier), added(later));
+    let share = now / before;
+    before > 0.0 && share < 1.0 && now * share / (1.0 - share) < distance
+}
+
 /// The level at the last point as the trend has it, and the usual deviation of a reading from the trend.
 fn present(points: &[Point], slope: f64) -> (f64, f64) {
     let last = points[points.len() - 1].at;
     let recent = &points[points.len() - points.len() / 4..];
-    let mut levels: Vec<f64> = recent.iter().map(|point| point.level + slope * (last - point.at)).collect();
+    let mut levels: Vec<f64> = recent
+        .iter()
+        .map(|point| point.level + slope * (last - point.at))
+        .collect();
     let now = median(&mut levels);
     let mut deviations: Vec<f64> = levels.iter().map(|level| (level - now).abs()).collect();
     (now, 1.4826 * median(&mut deviations))
@@ -244,8 +284,14 @@ fn present(points: &[Point], slope: f64) -> (f64, f64) {
 fn least_squares(points: &[Point], limit: f64) -> Option<f64> {
     let count = points.len() as f64;
     let last = points[points.len() - 1].at;
-    let (at, level) = (points.iter().map(|p| p.at - last).sum::<f64>() / count, mean(points));
-    let covariance: f64 = points.iter().map(|p| (p.at - last - at) * (p.level - level)).sum();
+    let (at, level) = (
+        points.iter().map(|p| p.at - last).sum::<f64>() / count,
+        mean(points),
+    );
+    let covariance: f64 = points
+        .iter()
+        .map(|p| (p.at - last - at) * (p.level - level))
+        .sum();
     let variance: f64 = points.iter().map(|p| (p.at - last - at).powi(2)).sum();
     let slope = covariance / variance.max(1e-12);
     let now = level - slope * at;
@@ -257,7 +303,8 @@ fn normal(z: f64) -> f64 {
     let t = 1.0 / (1.0 + 0.231_641_9 * z.abs());
     let series = t
         * (0.319_381_530
-            + t * (-0.356_563_782 + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))));
+            + t * (-0.356_563_782
+                + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))));
     let tail = (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt() * series;
     if z >= 0.0 { 1.0 - tail } else { tail }
 }
