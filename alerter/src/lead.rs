@@ -1,0 +1,531 @@
+//! The active alerter: reads every partition, lets the merged sequence through the machine, and writes intervals.
+//!
+//! One thread. It is either standing by, or active for a *term* under the lease. Whatever goes wrong with the database
+//! ends the term: what was in memory is dropped, the lease is acquired again, and everything is read again from the
+//! checkpoint. There is no other way of recovery, so it is exercised by every restart.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use forewarn_bus::{Appender, Event, Log, Observe, Place, Record, Start, StopFlag};
+use forewarn_messages::{
+    ANOMALY_PREDICTIONS, Body, DEAD_LETTERS, DeadLetter, DeadReason, DecodeError, Headers,
+    Prediction,
+};
+use forewarn_rules::RuleSet;
+use forewarn_types::LogTime;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use crate::ledger::{Commit, Lease, Ledger, LedgerError};
+use crate::{Config, Message, Pipeline, Receiver, metered};
+
+/// What the active alerter works with.
+pub struct Lead {
+    /// Where predictions come from.
+    pub log: Arc<dyn Log>,
+    /// Where everything goes.
+    pub ledger: Ledger,
+    /// What deserves an alert.
+    pub rules: Arc<RuleSet>,
+    /// `[alerter]`.
+    pub config: Config,
+    /// Whom to tell.
+    pub receivers: Vec<Receiver>,
+    /// Set while this process is the active alerter.
+    pub is_active: Arc<AtomicBool>,
+    /// Woken after an interval that changed something: outboxes and relay.
+    pub committed: Vec<Arc<Notify>>,
+}
+
+impl std::fmt::Debug for Lead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lead")
+            .field("config", &self.config)
+            .field("receivers", &self.receivers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a term ended.
+enum End {
+    /// Somebody asked to stop.
+    Stopped,
+    /// The lease or the database is gone for now.
+    Lost(LedgerError),
+    /// It makes no sense to go on.
+    Fatal(anyhow::Error),
+}
+
+impl From<LedgerError> for End {
+    fn from(error: LedgerError) -> Self {
+        // Refused values would be refused again: better to stop and be seen than to try forever.
+        if error.is_refusal() {
+            Self::Fatal(anyhow::Error::new(error).context("the database refuses an interval"))
+        } else {
+            Self::Lost(error)
+        }
+    }
+}
+
+impl From<anyhow::Error> for End {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Fatal(error)
+    }
+}
+
+/// How often a standby asks for the lease, and how long to wait for a database that is away.
+const ASK: Duration = Duration::from_secs(1);
+/// How long one wait for records lasts.
+const POLL: Duration = Duration::from_millis(20);
+/// Records between two turns of the pipeline at most.
+const TURN: usize = 256;
+/// An interval is written after so many messages, even if nothing followed from them …
+const INTERVAL_MESSAGES: u64 = 20_000;
+/// … and after this while: that keeps the lease, and bounds what is read again.
+const QUIET: Duration = Duration::from_secs(1);
+/// How often it is looked whether the reader is stuck.
+const LOOK: Duration = Duration::from_secs(5);
+/// Records wait for so long and none comes: the client is stuck, and only a new process helps.
+const STUCK: Duration = Duration::from_secs(30);
+
+impl Lead {
+    /// Stands by or leads until stopped. Blocks: give it a thread of its own.
+    ///
+    /// # Errors
+    /// When going on makes no sense: another history, refused values, a stuck client. The process should end.
+    pub fn run(
+        &self,
+        runtime: &Handle,
+        stop: &StopFlag,
+        observe: &dyn Observe,
+    ) -> anyhow::Result<()> {
+        let mut told_standby = false;
+        while !stop.is_stopped() {
+            match runtime.block_on(self.ledger.acquire()) {
+                Ok(Some(lease)) => {
+                    told_standby = false;
+                    tracing::info!(epoch = lease.epoch, "this is the active alerter");
+                    let end = self.term(lease, runtime, stop, observe);
+                    self.set_active(false);
+                    match end {
+                        End::Stopped => return Ok(()),
+                        End::Fatal(error) => return Err(error),
+                        End::Lost(error) => {
+                            tracing::warn!(%error, "no longer the active alerter");
+                            observe.trouble(Some(&error.to_string()));
+                        }
+                    }
+                }
+                Ok(None) => {
+                    if !told_standby {
+                        tracing::info!("another alerter is active; standing by");
+                        told_standby = true;
+                    }
+                    observe.trouble(None);
+                }
+                Err(error) if error.is_refusal() => {
+                    return Err(anyhow::Error::new(error).context("cannot ask for the lease"));
+                }
+                Err(error) => {
+                    metered::warn(
+                        "lease",
+                        || tracing::warn!(%error, "cannot ask for the lease"),
+                    );
+                    observe.trouble(Some(&error.to_string()));
+                }
+            }
+            observe.beat();
+            rest(ASK, stop);
+        }
+        Ok(())
+    }
+
+    fn set_active(&self, active: bool) {
+        self.is_active.store(active, Ordering::Release);
+        metrics::gauge!("forewarn_alerter_active").set(if active { 1.0 } else { 0.0 });
+    }
+
+    /// Leads until the lease is lost.
+    fn term(&self, lease: Lease, runtime: &Handle, stop: &StopFlag, observe: &dyn Observe) -> End {
+        let mut term = match Term::begin(self, lease, runtime) {
+            Ok(term) => term,
+            Err(error) => return End::Fatal(error),
+        };
+        self.set_active(true);
+        observe.trouble(None);
+        let end = loop {
+            if stop.is_stopped() {
+                break End::Stopped;
+            }
+            if let Err(end) = term.turn(observe) {
+                break end;
+            }
+            observe.beat();
+        };
+        if matches!(end, End::Stopped) {
+            // The last interval need not be written: it is read again. But nobody should have to wait for the lease.
+            if let Err(error) = runtime.block_on(self.ledger.release(&term.lease)) {
+                tracing::debug!(%error, "the lease was not released, and runs out by itself");
+            }
+        }
+        end
+    }
+}
+
+/// One term of the active alerter.
+struct Term<'a> {
+    lead: &'a Lead,
+    runtime: &'a Handle,
+    lease: Lease,
+    pipeline: Pipeline,
+    consumer: Box<dyn forewarn_bus::Consumer>,
+    dead_letters: Arc<dyn Appender>,
+    /// By partition.
+    lanes: Vec<Reading>,
+    /// The newest moment known of the log, read or not.
+    newest: LogTime,
+    since_turn: usize,
+    /// When the current interval began, and when something followed first.
+    written_at: Instant,
+    changed_at: Option<Instant>,
+    looked_at: Instant,
+}
+
+/// How far the reader is in one partition.
+#[derive(Clone, Copy)]
+struct Reading {
+    next_offset: u64,
+    moved_at: Instant,
+    paused: bool,
+    /// A newer writer than this program: it waits for an upgrade.
+    halted: bool,
+}
+
+impl<'a> Term<'a> {
+    fn begin(lead: &'a Lead, lease: Lease, runtime: &'a Handle) -> anyhow::Result<Self> {
+        let partitions = lead
+            .log
+            .partitions(&ANOMALY_PREDICTIONS)
+            .context("cannot read predictions")?;
+        let mut pipeline =
+            Pipeline::new(partitions, Arc::clone(&lead.rules), lead.config.machine());
+        if !lease.checkpoint.is_empty() {
+            pipeline
+                .restore(&lease.checkpoint)
+                .context("the checkpoint in `alerter_state` cannot be used")?;
+        }
+        let places: Vec<Place> = (0..partitions).map(place).collect();
+        let consumer = lead
+            .log
+            .reader(&places)
+            .context("cannot read predictions")?;
+        let dead_letters = lead.log.appender().context("cannot write dead letters")?;
+        let lane = |next_offset| Reading {
+            next_offset,
+            moved_at: Instant::now(),
+            paused: false,
+            halted: false,
+        };
+        let lanes = pipeline
+            .merge()
+            .next_offsets()
+            .into_iter()
+            .map(lane)
+            .collect();
+        let now = Instant::now();
+        let mut term = Self {
+            lead,
+            runtime,
+            lease,
+            pipeline,
+            consumer,
+            dead_letters,
+            lanes,
+            newest: LogTime::default(),
+            since_turn: 0,
+            written_at: now,
+            changed_at: None,
+            looked_at: now,
+        };
+        term.look().context("cannot read predictions")?;
+        Ok(term)
+    }
+
+    fn turn(&mut self, observe: &dyn Observe) -> Result<(), End> {
+        let event = self
+            .consumer
+            .poll(POLL)
+            .context("cannot read predictions")?;
+        let is_record = matches!(event, Event::Record(_));
+        match event {
+            Event::Record(record) => self.take(&record, observe)?,
+            Event::Assigned(places) => {
+                for place in places {
+                    let next = self.lanes[place.partition as usize].next_offset;
+                    let from = if next == 0 {
+                        Start::Earliest
+                    } else {
+                        Start::Offset(next)
+                    };
+                    self.consumer
+                        .start(place, from)
+                        .context("cannot read predictions")?;
+                }
+            }
+            Event::End(place) => self.pipeline.at_end(place.partition),
+            Event::Nothing => {}
+            Event::Revoked(_) | Event::Lost(_) => {
+                return Err(anyhow::anyhow!(
+                    "partitions were taken from a reader that is in no group"
+                )
+                .into());
+            }
+        }
+        self.since_turn += 1;
+        if !is_record || self.since_turn >= TURN {
+            self.since_turn = 0;
+            self.pipeline
+                .turn(usize::try_from(INTERVAL_MESSAGES).unwrap_or(usize::MAX));
+            self.balance()?;
+            self.write_if_due()?;
+        }
+        if self.looked_at.elapsed() >= LOOK {
+            self.looked_at = Instant::now();
+            self.look()?;
+        }
+        Ok(())
+    }
+
+    /// Reads a record into the merge; what cannot be read goes to the dead letters.
+    fn take(&mut self, record: &Record, observe: &dyn Observe) -> Result<(), End> {
+        let partition = record.place.partition;
+        let lane = &mut self.lanes[partition as usize];
+        if lane.halted {
+            return Ok(());
+        }
+        lane.next_offset = record.offset + 1;
+        lane.moved_at = Instant::now();
+        self.newest = self.newest.max(record.log_time);
+        match decode(record) {
+            Ok(message) => {
+                self.pipeline.push(message).map_err(anyhow::Error::new)?;
+                Ok(())
+            }
+            Err((_, error)) if error.is_too_new() => {
+                let why = format!(
+                    "partition {partition} is halted at offset {}: {error}",
+                    record.offset
+                );
+                tracing::error!("{why}");
+                self.lanes[partition as usize].halted = true;
+                self.consumer
+                    .pause(record.place)
+                    .context("cannot pause a partition")?;
+                observe.trouble(Some(&why));
+                Ok(())
+            }
+            Err((reason, error)) => self.bury(record, reason, &error.to_string()),
+        }
+    }
+
+    fn bury(&mut self, record: &Record, reason: DeadReason, detail: &str) -> Result<(), End> {
+        let letter = DeadLetter {
+            stage: "alerter".into(),
+            topic: record.place.topic.name.into(),
+            partition: record.place.partition,
+            offset: record.offset,
+            reason,
+            detail: detail.into(),
+            body: DeadLetter::excerpt(&record.body),
+        };
+        metrics::counter!("forewarn_alerter_dead_letters_total", "reason" => reason.as_str())
+            .increment(1);
+        metered::warn(
+            "dead",
+            || tracing::warn!(place = %record.place, offset = record.offset, detail, "a record cannot be read"),
+        );
+        self.dead_letters
+            .append(&DEAD_LETTERS, None, None, letter.seal(None, None))
+            .context("cannot write a dead letter")?;
+        // Rare, and it must not be passed over before it is kept.
+        self.dead_letters
+            .flush(STUCK)
+            .context("cannot write a dead letter")?;
+        Ok(())
+    }
+
+    /// Stops reading partitions that are far ahead of the others, and goes on when the others have come.
+    fn balance(&mut self) -> Result<(), End> {
+        let limit = self.lead.config.waiting_max;
+        for (partition, lane) in (0_u32..).zip(&mut self.lanes) {
+            let waiting = self.pipeline.merge().waiting(partition);
+            if lane.halted
+                || (lane.paused && waiting > limit / 2)
+                || (!lane.paused && waiting <= limit)
+            {
+                continue;
+            }
+            lane.paused = !lane.paused;
+            lane.moved_at = Instant::now();
+            let outcome = if lane.paused {
+                self.consumer.pause(place(partition))
+            } else {
+                self.consumer.resume(place(partition))
+            };
+            outcome.context("cannot pause or resume a partition")?;
+        }
+        Ok(())
+    }
+
+    fn write_if_due(&mut self) -> Result<(), End> {
+        let interval = self.pipeline.interval();
+        if !interval.transitions.is_empty() {
+            self.changed_at.get_or_insert_with(Instant::now);
+        }
+        let is_full = interval.messages >= INTERVAL_MESSAGES;
+        let is_due = self
+            .changed_at
+            .is_some_and(|at| at.elapsed() >= self.lead.config.interval);
+        if is_full || is_due || self.written_at.elapsed() >= QUIET {
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), End> {
+        let begun = Instant::now();
+        self.written_at = begun;
+        self.changed_at = None;
+        let interval = self.pipeline.take_interval();
+        if interval.messages == 0 {
+            self.runtime.block_on(self.lead.ledger.renew(&self.lease))?;
+            return Ok(());
+        }
+        self.newest = self
+            .newest
+            .max(self.pipeline.merge().newest().unwrap_or_default());
+        let behind = interval
+            .log_time
+            .map(|at| self.newest.since(at))
+            .unwrap_or_default();
+        let offsets = self.pipeline.merge().next_offsets().into_iter();
+        let commit = Commit {
+            lease: &self.lease,
+            interval: &interval,
+            next_offsets: offsets
+                .map(|offset| i64::try_from(offset).unwrap_or(i64::MAX))
+                .collect(),
+            checkpoint: self.pipeline.snapshot(),
+            passed: self.pipeline.merge().passed(),
+            is_behind: behind > self.lead.config.behind_after,
+            receivers: &self.lead.receivers,
+        };
+        let size = commit.checkpoint.len();
+        self.lease = self.runtime.block_on(self.lead.ledger.commit(&commit))?;
+        for decision in &interval.decisions {
+            let left_out = decision.left_out;
+            tracing::warn!(
+                partition = decision.partition,
+                left_out,
+                "a partition far behind was left out of the order, or came back"
+            );
+        }
+        for woken in &self.lead.committed {
+            woken.notify_one();
+        }
+        metrics::histogram!("forewarn_alerter_interval_seconds").record(begun.elapsed());
+        metrics::counter!("forewarn_alerter_messages_total").increment(interval.messages);
+        metrics::counter!("forewarn_alerter_transitions_total")
+            .increment(interval.transitions.len() as u64);
+        metrics::gauge!("forewarn_alerter_behind_seconds").set(behind.as_secs_f64());
+        metrics::gauge!("forewarn_alerter_checkpoint_bytes").set(size as f64);
+        metrics::gauge!("forewarn_alerter_tracked_resources")
+            .set(self.pipeline.machine().tracked() as f64);
+        Ok(())
+    }
+
+    /// Learns how far the log is, and notices a reader that is stuck.
+    fn look(&mut self) -> anyhow::Result<()> {
+        for partition in 0..self.lanes.len() as u32 {
+            let place = place(partition);
+            // A log that does not answer is not the reader's fault.
+            let Ok(bounds) = self.lead.log.bounds(place) else {
+                self.lanes
+                    .iter_mut()
+                    .for_each(|lane| lane.moved_at = Instant::now());
+                return Ok(());
+            };
+            let lane = &mut self.lanes[partition as usize];
+            let lag = bounds
+                .end
+                .saturating_sub(lane.next_offset.max(bounds.start));
+            metrics::gauge!("forewarn_alerter_lag_records", "partition" => partition.to_string())
+                .set(lag as f64);
+            if lag == 0 || lane.paused || lane.halted {
+                lane.moved_at = Instant::now();
+            } else if lane.moved_at.elapsed() > STUCK {
+                anyhow::bail!(
+                    "no progress on {place} for {:?} while {lag} records wait",
+                    lane.moved_at.elapsed()
+                );
+            }
+            if lag > 0 {
+                // How far behind the log's time is shows only at its other end.
+                let newest = &mut self.newest;
+                let tail = bounds.end - 1..bounds.end;
+                let read = self.lead.log.read(place, tail, &mut |record| {
+                    *newest = (*newest).max(record.log_time);
+                    true
+                });
+                if let Err(error) = read {
+                    tracing::debug!(%place, %error, "cannot see the end of a partition");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn place(partition: u32) -> Place {
+    Place {
+        topic: &ANOMALY_PREDICTIONS,
+        partition,
+    }
+}
+
+/// A record as a message, or why it is none.
+pub fn decode(record: &Record) -> Result<Message, (DeadReason, DecodeError)> {
+    let pairs = record
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_slice()));
+    let headers = Headers::from_pairs(pairs).map_err(|error| (DeadReason::Header, error))?;
+    let prediction = Prediction::decode(&headers, &record.body).map_err(|error| match error {
+        DecodeError::UnknownSchema { .. } => (DeadReason::UnknownSchema, error),
+        _ => (DeadReason::Body, error),
+    })?;
+    let missing = || DecodeError::Header {
+        name: "src".into(),
+        problem: "is missing",
+    };
+    let src = headers.src.ok_or_else(|| (DeadReason::Header, missing()))?;
+    let partition = record.place.partition;
+    Ok(Message {
+        partition,
+        offset: record.offset,
+        log_time: record.log_time,
+        src,
+        prediction,
+    })
+}
+
+/// Sleeps, but not past a stop.
+fn rest(wait: Duration, stop: &StopFlag) {
+    let until = Instant::now() + wait;
+    while Instant::now() < until && !stop.is_stopped() {
+        std::thread::sleep(Duration::from_millis(50).min(wait));
+    }
+}
