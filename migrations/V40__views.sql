@@ -69,6 +69,8 @@ SELECT
     r.open_predictions,
     p.next_failure,
     p.next_failure_at - now() AS time_to_failure,
+    coalesce(a.open_alerts, 0) AS open_alerts,
+    a.worst_severity,
     make_interval(secs => r.eta_seconds) AS learning_for_another,
     r.last_step_at,
     r.kind,
@@ -86,6 +88,18 @@ LEFT JOIN (
     WHERE state = 'open'
     ORDER BY tenant, resource, p50_at NULLS LAST, prediction_id
 ) p ON p.tenant = r.tenant AND p.resource = r.resource
+LEFT JOIN (
+    SELECT
+        tenant,
+        resource,
+        count(*) AS open_alerts,
+        (ARRAY['info', 'low', 'medium', 'high', 'critical'])[
+            max(array_position(ARRAY['info', 'low', 'medium', 'high', 'critical'], severity))
+        ] AS worst_severity
+    FROM alerts
+    WHERE state IN ('predicted', 'open', 'acknowledged')
+    GROUP BY tenant, resource
+) a ON a.tenant = r.tenant AND a.resource = r.resource
 ORDER BY
     array_position(ARRAY['critical', 'at_risk', 'silent', 'degraded', 'learning', 'healthy'], r.state),
     r.resource,
@@ -97,6 +111,7 @@ COMMENT ON COLUMN system_health_summary.state_for IS 'For how long it has been i
 COMMENT ON COLUMN system_health_summary.max_score_1h IS 'The highest score of the last hour; above 1 is an anomaly.';
 COMMENT ON COLUMN system_health_summary.next_failure IS 'The failure that is expected next.';
 COMMENT ON COLUMN system_health_summary.time_to_failure IS 'From now until that failure is as likely to have come as not.';
+COMMENT ON COLUMN system_health_summary.open_alerts IS 'Alerts that are predicted, open or acknowledged.';
 COMMENT ON COLUMN system_health_summary.learning_for_another IS 'While learning: how much data is still wanted.';
 
 -- Later migrations of other tables were not known when the role was made.

@@ -12,14 +12,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use forewarn_bus::{
-    Appender, Batch, FollowOptions, Log, Observe, Place, Reading, Record, RunError, Setback, Sink, Start, StopFlag,
-    Subscription, Taken, Unreadable, follow, log_id,
+    Appender, Batch, FollowOptions, Log, Observe, Place, Reading, Record, RunError, Setback, Sink,
+    Start, StopFlag, Subscription, Taken, Unreadable, follow, log_id,
 };
 use forewarn_messages::{ANOMALY_PREDICTIONS, Body, DEAD_LETTERS, DeadReason, Prediction, Ticked};
 use forewarn_store::Retry;
 use forewarn_store::ledger::{Ledger, Touched, sql};
 use forewarn_store::postgres::offsets::{self, AdvanceError, Key, Offset};
-use forewarn_store::postgres::{ClientError, CommitError, Error, Fault, Postgres, describe, guarded_commit};
+use forewarn_store::postgres::{
+    ClientError, CommitError, Error, Fault, Postgres, describe, guarded_commit,
+};
 use forewarn_types::{LogId, LogTime, Src};
 use tokio::runtime::Handle;
 
@@ -66,7 +68,14 @@ pub fn project(
         end_wait: Duration::from_millis(20),
         ..FollowOptions::new(GROUP)
     };
-    follow(log.as_ref(), &reading, &mut projector, &options, stop, observe)
+    follow(
+        log.as_ref(),
+        &reading,
+        &mut projector,
+        &options,
+        stop,
+        observe,
+    )
 }
 
 struct Projector {
@@ -126,7 +135,8 @@ enum Failure {
 
 impl Sink for Projector {
     fn begin(&mut self, place: Place, _committed: Option<u64>) -> Result<Start, Setback> {
-        let log = log_id(self.log.as_ref(), place).context("cannot read the identity of the partition")?;
+        let log = log_id(self.log.as_ref(), place)
+            .context("cannot read the identity of the partition")?;
         let progress = self.places.entry(place).or_default();
         progress.log = log;
         progress.stored = None;
@@ -161,7 +171,10 @@ impl Sink for Projector {
             Some(_) if plan.after.next > batch.records[0].offset => {
                 Ok(Taken::GoTo(Start::Offset(plan.after.next)))
             }
-            Some(why) => Err(Setback::Later { after: HALTED, why: format!("{place} is halted: {why}") }),
+            Some(why) => Err(Setback::Later {
+                after: HALTED,
+                why: format!("{place} is halted: {why}"),
+            }),
         }
     }
 
@@ -177,14 +190,19 @@ impl Projector {
 
     /// Whether the identity was unknown and a record of the batch tells it.
     fn learn_identity(&mut self, batch: &Batch) -> bool {
-        let src = batch.records.iter().find_map(|record| record.headers().ok()?.src);
+        let src = batch
+            .records
+            .iter()
+            .find_map(|record| record.headers().ok()?.src);
         self.progress(batch.place).log = src.map(|src| src.log);
         src.is_some()
     }
 
     /// Reads from PostgreSQL where to go on.
     fn resume(&mut self, place: Place) -> Result<Start, Setback> {
-        let Some(key) = key(place, self.progress(place)) else { return Ok(Start::Earliest) };
+        let Some(key) = key(place, self.progress(place)) else {
+            return Ok(Start::Earliest);
+        };
         let postgres = self.postgres.clone();
         let loaded: Result<_, Error> = self.runtime.block_on(async {
             let session = postgres.session().await?;
@@ -193,7 +211,10 @@ impl Projector {
             Ok(offset)
         });
         let progress = self.progress(place);
-        let offset = loaded.map_err(|error| Setback::Later { after: progress.retry.pause(), why: error.to_string() })?;
+        let offset = loaded.map_err(|error| Setback::Later {
+            after: progress.retry.pause(),
+            why: error.to_string(),
+        })?;
         progress.stored = offset;
         progress.seen = offset.unwrap_or_default();
         Ok(offset.map_or(Start::Earliest, |offset| Start::Offset(offset.next)))
@@ -202,7 +223,11 @@ impl Projector {
     /// Sets aside what cannot be read, once, however often its batch is offered.
     fn bury_unreadable(&mut self, place: Place, plan: &Plan<'_>) -> Result<(), Setback> {
         let buried = self.progress(place).buried;
-        let new: Vec<_> = plan.dead.iter().filter(|dead| buried.is_none_or(|buried| dead.0.offset > buried)).collect();
+        let new: Vec<_> = plan
+            .dead
+            .iter()
+            .filter(|dead| buried.is_none_or(|buried| dead.0.offset > buried))
+            .collect();
         for dead in &new {
             self.bury(place, dead)?;
         }
@@ -214,10 +239,14 @@ impl Projector {
     }
 
     fn bury(&mut self, place: Place, (record, reason, detail): &Dead<'_>) -> Result<(), Setback> {
-        metrics::counter!("forewarn_projector_dead_letters_total", "reason" => reason.as_str()).increment(1);
+        metrics::counter!("forewarn_projector_dead_letters_total", "reason" => reason.as_str())
+            .increment(1);
         tracing::warn!(%place, offset = record.offset, reason = reason.as_str(), detail, "set a record aside");
         let letter = record.dead_letter(GROUP, *reason, detail.clone());
-        match self.appender.append(&DEAD_LETTERS, None, None, letter.seal(None, None)) {
+        match self
+            .appender
+            .append(&DEAD_LETTERS, None, None, letter.seal(None, None))
+        {
             Ok(_) => Ok(()),
             Err(error) => Err(self.progress(place).later(error.to_string())),
         }
@@ -225,7 +254,9 @@ impl Projector {
 
     /// Waits until the dead letters are in the log.
     fn settle_letters(&mut self, place: Place) -> Result<(), Setback> {
-        self.appender.flush(FLUSH_WAIT).map_err(|error| self.progress(place).later(error.to_string()))
+        self.appender
+            .flush(FLUSH_WAIT)
+            .map_err(|error| self.progress(place).later(error.to_string()))
     }
 
     /// Makes the plan's rows and offset durable. Returns where to go on if that is elsewhere.
@@ -241,9 +272,10 @@ impl Projector {
         while let Some(piece) = pieces.pop() {
             // The last piece also passes what follows it without changing rows.
             let to = match (pieces.is_empty(), piece.last()) {
-                (false, Some(last)) => {
-                    Offset { next: last.record.offset + 1, done: Some(last.src.position()) }
-                }
+                (false, Some(last)) => Offset {
+                    next: last.record.offset + 1,
+                    done: Some(last.src.position()),
+                },
                 _ => plan.after,
             };
             match self.commit(place, piece, to) {
@@ -274,7 +306,9 @@ impl Projector {
                             progress.seen = to;
                         }
                         Err(Failure::Moved) => return Ok(Some(self.resume(place)?)),
-                        Err(Failure::Later(why) | Failure::Data(why)) => return Err(self.progress(place).later(why)),
+                        Err(Failure::Later(why) | Failure::Data(why)) => {
+                            return Err(self.progress(place).later(why));
+                        }
                     }
                 }
                 Err(Failure::Data(_)) => {
@@ -291,17 +325,24 @@ impl Projector {
     fn commit(&mut self, place: Place, entries: &[Entry<'_>], to: Offset) -> Result<(), Failure> {
         let progress = self.progress(place);
         let Some(key) = key(place, progress) else {
-            return Err(Failure::Later("the identity of the partition is not known yet".to_owned()));
+            return Err(Failure::Later(
+                "the identity of the partition is not known yet".to_owned(),
+            ));
         };
         let expected = progress.stored.map(|offset| offset.next);
         let (postgres, owner) = (self.postgres.clone(), self.owner.clone());
         self.runtime.block_on(async {
-            let mut session = postgres.session().await.map_err(|error| Failure::Later(error.to_string()))?;
+            let mut session = postgres
+                .session()
+                .await
+                .map_err(|error| Failure::Later(error.to_string()))?;
             let transaction = session.begin().await.map_err(failure)?;
-            offsets::advance(&transaction, &key, expected, to, &owner).await.map_err(|error| match error {
-                AdvanceError::Moved => Failure::Moved,
-                AdvanceError::Statement(error) => failure(error),
-            })?;
+            offsets::advance(&transaction, &key, expected, to, &owner)
+                .await
+                .map_err(|error| match error {
+                    AdvanceError::Moved => Failure::Moved,
+                    AdvanceError::Statement(error) => failure(error),
+                })?;
             let mut touched = Touched::default();
             for entry in entries {
                 Ledger::touched(&entry.prediction, &mut touched);
@@ -311,11 +352,13 @@ impl Projector {
                 ledger.apply(entry.src, entry.log_time, &entry.prediction);
             }
             sql::save(&transaction, &ledger).await.map_err(failure)?;
-            guarded_commit(transaction).await.map_err(|error| match error {
-                CommitError::Refused(error) => failure(error),
-                // Tried again from the same place: if it did go through, the offset has moved.
-                CommitError::Unknown(error) => Failure::Later(describe(&error)),
-            })?;
+            guarded_commit(transaction)
+                .await
+                .map_err(|error| match error {
+                    CommitError::Refused(error) => failure(error),
+                    // Tried again from the same place: if it did go through, the offset has moved.
+                    CommitError::Unknown(error) => Failure::Later(describe(&error)),
+                })?;
             session.give_back();
             Ok(())
         })
@@ -324,7 +367,10 @@ impl Projector {
 
 impl Progress {
     fn later(&mut self, why: String) -> Setback {
-        Setback::Later { after: self.retry.pause(), why }
+        Setback::Later {
+            after: self.retry.pause(),
+            why,
+        }
     }
 }
 
@@ -347,13 +393,23 @@ fn failure(error: ClientError) -> Failure {
 
 /// Reads a batch: repetitions are dropped, ticks only move the offset, and it ends before a record that halts.
 fn plan<'a>(progress: &Progress, batch: &'a Batch) -> Plan<'a> {
-    let mut plan = Plan { entries: Vec::new(), dead: Vec::new(), after: progress.seen, halted: None };
+    let mut plan = Plan {
+        entries: Vec::new(),
+        dead: Vec::new(),
+        after: progress.seen,
+        halted: None,
+    };
     for record in &batch.records {
         match read(progress, plan.after, record) {
             Ok(Some((src, prediction))) => {
                 plan.after.done = Some(src.position());
                 if prediction.tick().is_none() {
-                    plan.entries.push(Entry { record, src, log_time: record.log_time, prediction });
+                    plan.entries.push(Entry {
+                        record,
+                        src,
+                        log_time: record.log_time,
+                        prediction,
+                    });
                 }
             }
             Ok(None) => {}
@@ -383,10 +439,17 @@ impl From<Unreadable> for Unread {
 }
 
 /// A record that is not done yet, or `None` for a repetition.
-fn read(progress: &Progress, at: Offset, record: &Record) -> Result<Option<(Src, Prediction)>, Unread> {
+fn read(
+    progress: &Progress,
+    at: Offset,
+    record: &Record,
+) -> Result<Option<(Src, Prediction)>, Unread> {
     let headers = record.headers()?;
     let Some(src) = headers.src else {
-        return Err(Unread::Dead(DeadReason::Header, "header `src` is missing".to_owned()));
+        return Err(Unread::Dead(
+            DeadReason::Header,
+            "header `src` is missing".to_owned(),
+        ));
     };
     if progress.log.is_some_and(|log| log != src.log) {
         return Err(Unread::Halt(format!(
@@ -405,9 +468,12 @@ fn read(progress: &Progress, at: Offset, record: &Record) -> Result<Option<(Src,
 /// Counts what was committed, and how long after the log took in its cause.
 fn told(entries: &[Entry<'_>]) {
     metrics::counter!("forewarn_projector_records_total").increment(entries.len() as u64);
-    let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) else { return };
+    let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) else {
+        return;
+    };
     for entry in entries {
         let cause = Duration::from_millis(u64::try_from(entry.log_time.millis()).unwrap_or(0));
-        metrics::histogram!("forewarn_projector_delay_seconds").record(now.saturating_sub(cause).as_secs_f64());
+        metrics::histogram!("forewarn_projector_delay_seconds")
+            .record(now.saturating_sub(cause).as_secs_f64());
     }
 }

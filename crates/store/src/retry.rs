@@ -46,6 +46,10 @@ mod tests {
         let mut retry = Retry::default();
         let pauses: Vec<Duration> = (0..1_000).map(|_| retry.pause()).collect();
         assert!(pauses[0] < Duration::from_millis(250));
-        assert!(pauses[20..].iter().all(|pause| (LONGEST..=2 * LONGEST).contains(pause)));
+        assert!(
+            pauses[20..]
+                .iter()
+                .all(|pause| (LONGEST..=2 * LONGEST).contains(pause))
+        );
     }
 }

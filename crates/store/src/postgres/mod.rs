@@ -65,6 +65,43 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Every mistake, as the key within the section and what is wrong with its value.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<(&'static str, String)> {
+        let mut mistakes = Vec::new();
+        if let Err(problem) = parse_url(self) {
+            mistakes.push((
+                "url",
+                format!(
+                    "is not of the form postgres://user:password@host:port/database: {problem}"
+                ),
+            ));
+        }
+        if self.pool_size == 0 {
+            mistakes.push(("pool_size", "must be at least 1".to_owned()));
+        }
+        for (key, limit) in [
+            ("connect_timeout", self.connect_timeout),
+            ("statement_timeout", self.statement_timeout),
+            ("lock_timeout", self.lock_timeout),
+            (
+                "idle_in_transaction_timeout",
+                self.idle_in_transaction_timeout,
+            ),
+        ] {
+            // PostgreSQL takes zero for no limit, and counts milliseconds in 32 bits.
+            if limit.is_zero() || limit > Duration::from_millis(i32::MAX as u64) {
+                mistakes.push((
+                    key,
+                    "must be longer than nothing and at most \"24d\"".to_owned(),
+                ));
+            }
+        }
+        mistakes
+    }
+}
+
 /// What goes wrong with PostgreSQL before any statement of a service runs.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -268,13 +305,17 @@ pub fn describe(error: &tokio_postgres::Error) -> String {
     }
 }
 
-fn client_config(config: &Config, application: &str) -> Result<tokio_postgres::Config, Error> {
-    // The parser's message names the part that is wrong, never the password.
-    let mut pg: tokio_postgres::Config = config
+/// The parser's message names the part that is wrong, never the password.
+fn parse_url(config: &Config) -> Result<tokio_postgres::Config, String> {
+    config
         .url
         .reveal()
         .parse()
-        .map_err(|error: tokio_postgres::Error| Error::Url(describe(&error)))?;
+        .map_err(|error| describe(&error))
+}
+
+fn client_config(config: &Config, application: &str) -> Result<tokio_postgres::Config, Error> {
+    let mut pg = parse_url(config).map_err(Error::Url)?;
     let mut options = pg.get_options().unwrap_or_default().to_owned();
     for (name, limit) in [
         ("statement_timeout", config.statement_timeout),

@@ -1,0 +1,3 @@
+//! The predictor on the real parts. Left out where there are none.
+
+mod projector;
