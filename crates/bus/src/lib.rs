@@ -18,6 +18,8 @@ mod identity;
 mod intake;
 mod kafka;
 mod log;
+#[cfg(test)]
+mod memory;
 mod partition;
 mod run;
 mod runner;

@@ -201,11 +201,9 @@ impl<S: Stage, M: Fn(u32) -> S> Runner<'_, S, M> {
             let _ = self.appender.flush(self.options.flush_wait);
             return Err(RunError::TooManyDead { place, count: dead });
         }
-        if self
-            .options
-            .checkpoint_records
-            .is_some_and(|limit| seat.since_checkpoint() >= limit)
-        {
+        let limit = self.options.checkpoint_records;
+        // One that was put off has its own time.
+        if self.put_off.is_none() && limit.is_some_and(|limit| seat.since_checkpoint() >= limit) {
             self.checkpoint_due = Instant::now();
             self.chores_due = Instant::now();
         }
@@ -377,3 +375,6 @@ impl<S: Stage, M: Fn(u32) -> S> Runner<'_, S, M> {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,6 +103,8 @@ impl KafkaConsumer {
             .set("enable.partition.eof", "true")
             .set("check.crcs", "true")
             .set("allow.auto.create.topics", "false")
+            // A record ends the wait, but a partition that starts meanwhile has to sit it out.
+            .set("fetch.wait.max.ms", "100")
             .set("queued.max.messages.kbytes", "16384")
             .set("queued.min.messages", "10000")
             // The default waits for a second before it refills a queue that was full.

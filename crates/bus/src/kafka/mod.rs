@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use forewarn_messages::{TOPICS, Topic};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 pub use config::Config;
 
@@ -192,6 +192,8 @@ impl Chatter {
     fn words(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         use RDKafkaLogLevel::{Alert, Critical, Emerg, Error, Info, Notice, Warning};
         match level {
+            // It calls settings experimental that were chosen on purpose.
+            _ if facility == "CONFWARN" => tracing::debug!(facility, "kafka client: {message}"),
             // A lost connection is mended by the client itself, so none of its complaints wants a person.
             Emerg | Alert | Critical | Error | Warning => {
                 if let Some(skipped) = self.throttle.pass() {
@@ -204,6 +206,10 @@ impl Chatter {
     }
 
     fn problem(&self, error: &KafkaError, reason: &str) {
+        // Reaching the end is an event, told as such by the poll, and no problem.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         if let Some(skipped) = self.throttle.pass() {
             tracing::warn!(%error, skipped, "kafka client: {reason}");
         }

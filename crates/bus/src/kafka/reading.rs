@@ -21,8 +21,9 @@ impl ConsumerContext for Chatter {}
 
 type Reader = BaseConsumer<Chatter>;
 
-/// Clients kept for the next read; more readers at a time than this are rare.
-const KEPT: usize = 2;
+/// Clients kept for the next read, each for the topic that it knows: librdkafka looks only once a second for the leader
+/// of a topic that is new to a client. A stage needs two, more at a time are rare.
+const KEPT: usize = 4;
 
 /// A span that gives nothing for this long is given up.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -31,7 +32,7 @@ pub(super) struct Readers {
     cluster: Cluster,
     /// Answers questions about the cluster; reads nothing.
     asker: Reader,
-    idle: Mutex<Vec<Reader>>,
+    idle: Mutex<Vec<(&'static str, Reader)>>,
 }
 
 impl Readers {
@@ -88,11 +89,13 @@ impl Readers {
         if span.is_empty() {
             return Ok(());
         }
-        let taken = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let taken = {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let at = idle
+                .iter()
+                .position(|(topic, _)| *topic == place.topic.name);
+            at.map(|at| idle.remove(at).1)
+        };
         let reader = match taken {
             Some(reader) => reader,
             None => self.make()?,
@@ -100,10 +103,13 @@ impl Readers {
         self.read_with(&reader, place, span, each)?;
         // A reader that failed is not kept: its state is anybody's guess.
         reader.unassign().map_err(refused)?;
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < KEPT {
-            idle.push(reader);
-        }
+        let spare = {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.push((place.topic.name, reader));
+            (idle.len() > KEPT).then(|| idle.remove(0))
+        };
+        // Closing takes a moment, which no other reader has to wait for.
+        drop(spare);
         Ok(())
     }
 
@@ -117,6 +123,8 @@ impl Readers {
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "error")
             .set("check.crcs", "true")
+            // It reads what is there: waiting for more would only delay the next read on the same connection.
+            .set("fetch.wait.max.ms", "10")
             .set("queued.max.messages.kbytes", "16384")
             .set("queued.min.messages", "10000")
             .set("fetch.queue.backoff.ms", "20");

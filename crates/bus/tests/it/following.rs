@@ -45,7 +45,7 @@ impl Sink for Slow {
         let offsets: Vec<_> = batch.records.iter().map(|record| record.offset).collect();
         if self.refused.insert(batch.place, offsets.clone()).as_ref() != Some(&offsets) {
             return Err(Setback::Later {
-                after: Duration::from_millis(5),
+                after: Duration::from_millis(150),
                 why: "the store is away".into(),
             });
         }

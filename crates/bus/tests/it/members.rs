@@ -69,9 +69,7 @@ impl Member {
             }
             Event::Lost(places) => {
                 self.lost += places.len();
-                places
-                    .iter()
-                    .for_each(|place| drop(self.owned.remove(place)));
+                self.owned.retain(|place| !places.contains(place));
                 self.consumer.release(&places).unwrap();
             }
             Event::Record(record) => {
