@@ -1,2 +1,123 @@
-//! Placeholder until the service is built.
-fn main() {}
+//! `forewarn-predictor`: judges every step, predicts failures, and writes both down in PostgreSQL.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use forewarn_bus::{
+    CheckpointConfig, Checkpoints, Config as LogConfig, KafkaLog, Log, StageOptions, run_stage,
+};
+use forewarn_config::Settings;
+use forewarn_features::{FeatureSetConfig, FeatureSets};
+use forewarn_predictor::{Config, Judge, projector};
+use forewarn_rules::{RuleConfig, RuleSet};
+use forewarn_service::{Context, Service};
+use forewarn_store::postgres::{Config as PostgresConfig, Postgres};
+
+/// The port of the health pages.
+const PORT: u16 = 8003;
+
+const ABOUT: &str = "Judges every step, predicts failures, and writes both down in PostgreSQL.";
+
+fn main() -> ExitCode {
+    Service::new("predictor", PORT, ABOUT).main(configure, run)
+}
+
+/// The sections that this service reads.
+struct Sections {
+    log: LogConfig,
+    checkpoints: CheckpointConfig,
+    postgres: PostgresConfig,
+    predictor: Config,
+    sets: FeatureSets,
+    rules: RuleSet,
+}
+
+fn configure(settings: &mut Settings) -> Sections {
+    let log: LogConfig = settings.section("log");
+    for (key, problem) in log.mistakes() {
+        settings.refuse(&format!("log.{key}"), problem);
+    }
+    let checkpoints: CheckpointConfig = settings.section("checkpoints");
+    for (key, problem) in checkpoints.mistakes() {
+        settings.refuse(&format!("checkpoints.{key}"), problem);
+    }
+    let predictor: Config = settings.section("predictor");
+    for (key, problem) in predictor.mistakes() {
+        settings.refuse(&format!("predictor.{key}"), problem);
+    }
+    let extra: Vec<FeatureSetConfig> = settings.section("feature_sets");
+    let sets = FeatureSets::standard()
+        .with(&extra)
+        .unwrap_or_else(|mistakes| {
+            for mistake in mistakes {
+                settings.refuse(&mistake.path, mistake.problem);
+            }
+            FeatureSets::standard()
+        });
+    let rules =
+        RuleSet::new(settings.section::<Vec<RuleConfig>>("rules")).unwrap_or_else(|errors| {
+            for error in errors {
+                settings.refuse(
+                    &format!("rules.{}.{}", error.rule, error.field),
+                    error.problem,
+                );
+            }
+            RuleSet::default()
+        });
+    Sections {
+        log,
+        checkpoints,
+        postgres: settings.section("postgres"),
+        predictor,
+        sets,
+        rules,
+    }
+}
+
+async fn run(cx: Context, sections: Sections) -> anyhow::Result<()> {
+    let (judging, projecting) = (cx.watch("predictor"), cx.watch("projector"));
+    let postgres = Postgres::start(&sections.postgres, "forewarn-predictor").await?;
+    let log_config = sections.log;
+    let log: Arc<dyn Log> = tokio::task::spawn_blocking(move || {
+        let log = KafkaLog::connect(&log_config)?;
+        log.ensure_topics(log_config.partitions)?;
+        Ok::<_, forewarn_bus::BusError>(Arc::new(log))
+    })
+    .await??;
+    let checkpoints = Checkpoints::open(&sections.checkpoints)?;
+    let instance = cx.instance();
+
+    let (sets, rules, config) = (
+        Arc::new(sections.sets),
+        Arc::new(sections.rules),
+        sections.predictor,
+    );
+    let options = StageOptions {
+        checkpoint_every: sections.checkpoints.every,
+        ..StageOptions::new(instance.clone())
+    };
+    let (stage_log, stop) = (Arc::clone(&log), cx.stop().clone());
+    cx.spawn_thread("predictor", move || {
+        let make = |_| Judge::new(Arc::clone(&sets), Arc::clone(&rules), config.clone());
+        Ok(run_stage(
+            stage_log,
+            &checkpoints,
+            make,
+            &options,
+            &stop,
+            &judging,
+        )?)
+    })?;
+
+    let (runtime, stop) = (tokio::runtime::Handle::current(), cx.stop().clone());
+    cx.spawn_thread("projector", move || {
+        Ok(projector::project(
+            &log,
+            postgres,
+            runtime,
+            &instance,
+            &stop,
+            &projecting,
+        )?)
+    })
+}

@@ -140,8 +140,8 @@ fn details(verdict: &Verdict, score: f32) -> Value {
             "score": words::short(series.score),
             "value": words::short(series.value),
             "expected": words::short(series.expected),
-            "lower": words::short(series.lower),
-            "upper": words::short(series.upper),
+            "lower": series.lower.map(words::short),
+            "upper": series.upper.map(words::short),
         })
     };
     json!({

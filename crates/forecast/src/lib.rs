@@ -15,3 +15,6 @@ pub mod watch;
 pub use history::History;
 pub use outlook::{Abstain, Outlook, outlook};
 pub use watch::{Claim, Reading, Settings, Watch};
+
+/// Changes with everything that changes what is predicted; part of the model set's digest.
+pub const VERSION: &str = "robust-trend/1";

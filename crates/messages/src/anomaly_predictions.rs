@@ -107,10 +107,12 @@ pub struct SeriesVerdict {
     pub value: f32,
     /// What was expected.
     pub expected: f32,
-    /// Lower edge of what would not have been an anomaly.
-    pub lower: f32,
-    /// Upper edge of what would not have been an anomaly.
-    pub upper: f32,
+    /// Lower edge of what would not have been an anomaly; absent where less is never one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower: Option<f32>,
+    /// Upper edge of what would not have been an anomaly; absent where more is never one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper: Option<f32>,
 }
 
 /// A condition of a rule began or ceased to hold for one resource.

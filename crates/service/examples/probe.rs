@@ -50,6 +50,7 @@ async fn run(cx: Context, config: Config) -> anyhow::Result<()> {
     kafka.not_met("nobody answers at 127.0.0.1:1");
     cx.condition("postgres").met();
     metrics::counter!("forewarn_probe_steps_total").increment(1);
+    tracing::info!(instance = cx.instance(), "probing");
     match config.behaviour {
         Behaviour::Refuse => bail!("there is nothing to probe"),
         Behaviour::Finish => return Ok(()),

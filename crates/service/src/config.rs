@@ -21,6 +21,10 @@ pub struct ServiceConfig {
     /// On which port; unset: 8002 stream-processor, 8003 predictor, 8004 alerter. (Ingestion has them on its own port.)
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// This replica's name among its like, the same after a restart; unset: the host's name and `port`. Two replicas of
+    /// ingestion on one host need one each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
     /// How long a stopping service may finish what it has begun.
     #[serde(with = "forewarn_config::duration")]
     pub drain: Duration,
@@ -39,6 +43,7 @@ impl Default for ServiceConfig {
             log_format: LogFormat::Auto,
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: None,
+            instance: None,
             drain: Duration::from_secs(10),
             late_after: Duration::from_secs(10),
             stalled_after: Duration::from_secs(30),
@@ -52,6 +57,17 @@ impl ServiceConfig {
         let config: Self = settings.section("service");
         if let Err(problem) = telemetry::parse_filter(&config.log_level) {
             settings.refuse("service.log_level", problem);
+        }
+        let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if config
+            .instance
+            .as_ref()
+            .is_some_and(|name| name.is_empty() || name.len() > 100 || !name.chars().all(fits))
+        {
+            settings.refuse(
+                "service.instance",
+                "it is 1 to 100 letters, digits, `.`, `_` and `-`",
+            );
         }
         if config.drain.is_zero() {
             settings.refuse(

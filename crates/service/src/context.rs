@@ -29,6 +29,8 @@ pub struct Context(pub(crate) Arc<Shared>);
 /// What the parts of the shell share.
 pub(crate) struct Shared {
     pub(crate) name: &'static str,
+    /// The health pages' port unless the settings choose another; none for a service with pages of its own.
+    pub(crate) port: Option<u16>,
     pub(crate) config: ServiceConfig,
     pub(crate) stop: Stop,
     pub(crate) loops: Loops,
@@ -44,6 +46,21 @@ impl Context {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.0.name
+    }
+
+    /// This replica's name among its like, the same after a restart, so that it gets its partitions of the log back
+    /// without waiting: `service.instance`, else the host's name and the port of the health pages.
+    #[must_use]
+    pub fn instance(&self) -> String {
+        if let Some(instance) = &self.0.config.instance {
+            return instance.clone();
+        }
+        let host = rustix::system::uname();
+        let host = host.nodename().to_string_lossy().into_owned();
+        match self.0.port {
+            Some(usual) => format!("{host}-{}", self.0.config.port.unwrap_or(usual)),
+            None => host,
+        }
     }
 
     /// The flag that is set when the service has to end, for threads; give a clone to every loop over the log.

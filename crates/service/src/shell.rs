@@ -122,6 +122,7 @@ impl Service {
             .context("cannot start the runtime")?;
         let shared = Arc::new(Shared {
             name: self.name,
+            port: self.port,
             config: shell,
             stop: Stop::new(),
             loops: Loops::new(),

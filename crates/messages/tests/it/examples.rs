@@ -183,8 +183,8 @@ fn verdicts() {
             p0: 5.0e-6,
             value: 0.98,
             expected: 0.11,
-            lower: 0.0,
-            upper: 0.4,
+            lower: Some(0.0),
+            upper: Some(0.4),
         }],
         backfill: false,
     };

@@ -66,3 +66,23 @@ fn an_address_that_is_taken_names_the_setting() {
         "{said}"
     );
 }
+
+#[test]
+fn a_replica_is_named_by_setting_or_by_host_and_port() {
+    let (_, said) = run(
+        &[
+            "--set",
+            "alerter.behaviour=finish",
+            "--set",
+            "service.instance=left",
+        ],
+        &[],
+    );
+    assert!(said.contains(r#""instance":"left""#), "{said}");
+    let (_, said) = run(&["--set", "alerter.behaviour=finish"], &[]);
+    assert!(said.contains(r#"-0","#), "host and port: {said}");
+    assert_eq!(
+        run(&["--check", "--set", "service.instance=a b"], &[]).0,
+        Some(2)
+    );
+}

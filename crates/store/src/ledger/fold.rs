@@ -361,8 +361,8 @@ fn series_anomalies(cause: Cause, verdict: &Verdict) -> impl Iterator<Item = Ano
         p0: Some(series.p0),
         value: Some(series.value),
         expected: Some(series.expected),
-        lower: Some(series.lower),
-        upper: Some(series.upper),
+        lower: series.lower,
+        upper: series.upper,
         summary: words::series_anomaly(series),
         ..blank_anomaly(cause, verdict, &series.metric)
     })

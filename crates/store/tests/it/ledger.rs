@@ -66,7 +66,7 @@ fn verdict(name: &str, step: i64, state: VerdictState) -> Verdict {
         1e-38,
         3.4e38,
         f32::MIN_POSITIVE / 8.0,
-        123_456_79.0,
+        12_345_679.0,
     ];
     let value = odd[step as usize % odd.len()];
     Verdict {
@@ -100,8 +100,8 @@ fn verdict(name: &str, step: i64, state: VerdictState) -> Verdict {
                 p0: 1e-300,
                 value,
                 expected: value,
-                lower: -0.0,
-                upper: 1e9,
+                lower: Some(-0.0),
+                upper: Some(1e9),
             }]
         } else {
             Vec::new()

@@ -1,0 +1,460 @@
+//! The stage: feature vectors in; condition changes, failure predictions and one verdict per step out.
+//!
+//! Each resource and feature set has a state of its own: a detector, the conditions of the rules, and a watch per
+//! limited thing. The order of a step's records is fixed, the verdict last: who sees it knows the step whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use forewarn_bus::{Cause, RestoreError, Stage, decode_state, encode_state};
+use forewarn_detect::{Detector, EwmaResidual, Metric, Step};
+use forewarn_features::{FeatureSet, FeatureSets};
+use forewarn_forecast::{Claim, Reading, Watch};
+use forewarn_messages::{
+    ConditionChange, FailurePrediction, FeatureVector, LimitReading, Part, Prediction,
+    ProcessedMetric, SeriesVerdict, Verdict,
+};
+use forewarn_rules::{Conditions, RuleConfig, RuleSet};
+use forewarn_types::{EventTime, FailureKind, ResourceKey, StepLength, VerdictState};
+use serde::{Deserialize, Serialize};
+
+use crate::Config;
+
+/// Raised when an older snapshot cannot be read any more.
+const FORMAT: u16 = 1;
+
+/// The share of a capacity at which something counts as failed, where no rule says.
+const USUAL_LIMIT: f64 = 0.95;
+
+/// A limited thing that has not been reported for this long is forgotten: it was unmounted, or its pool closed.
+const FORGOTTEN: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// Limited things per resource; beyond, the ones reported last are not watched (and counted).
+const MAX_WATCHES: usize = 256;
+
+/// Judges the steps of the resources of one partition.
+pub struct Judge {
+    sets: Arc<FeatureSets>,
+    rules: Arc<RuleSet>,
+    config: Config,
+    model_set: String,
+    /// Per feature set, what its detectors judge; built when a set is first met.
+    metrics: BTreeMap<String, Arc<[Metric]>>,
+    resources: BTreeMap<Key, Resource>,
+    counters: Counters,
+}
+
+/// What the stage has seen that has no record of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Vectors of a feature set that this program does not know; their verdict is `out_of_range`.
+    pub unknown_sets: u64,
+    /// Resources dropped to make room.
+    pub evicted: u64,
+    /// Limited things beyond the number that is watched.
+    pub unwatched: u64,
+}
+
+/// A resource as judged by one feature set.
+type Key = (ResourceKey, String);
+
+struct Resource {
+    detector: EwmaResidual,
+    step: StepLength,
+    conditions: Conditions,
+    watches: BTreeMap<(FailureKind, String), Watched>,
+    /// Offset of the root record that was worked on last: who has been quiet for longest.
+    last_offset: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Watched {
+    watch: Watch,
+    last: EventTime,
+}
+
+/// A resource in a snapshot.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    key: Key,
+    detector: forewarn_detect::State,
+    step: StepLength,
+    conditions: Conditions,
+    watches: Vec<((FailureKind, String), Watched)>,
+    last_offset: u64,
+}
+
+impl Judge {
+    /// A judge that has seen nothing. `config` has no [`mistakes`](Config::mistakes).
+    #[must_use]
+    pub fn new(sets: Arc<FeatureSets>, rules: Arc<RuleSet>, config: Config) -> Self {
+        let model_set = model_set(&sets, &rules, &config);
+        Self {
+            sets,
+            rules,
+            config,
+            model_set,
+            metrics: BTreeMap::new(),
+            resources: BTreeMap::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Digest of everything that judges.
+    #[must_use]
+    pub fn model_set(&self) -> &str {
+        &self.model_set
+    }
+
+    /// What has no record of its own.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn vector(&mut self, vector: &FeatureVector, offset: u64, out: &mut Vec<Prediction>) {
+        let sets = Arc::clone(&self.sets);
+        let Some(set) = sets
+            .by_id(&vector.feature_set)
+            .filter(|set| set.features.len() == vector.values.len())
+        else {
+            self.counters.unknown_sets += 1;
+            out.push(Prediction::Verdict(Verdict {
+                state: VerdictState::OutOfRange,
+                ..self.blank(vector)
+            }));
+            return;
+        };
+        let key = (vector.resource.clone(), vector.feature_set.clone());
+        self.make_room(&key);
+        let metrics = self.metrics_of(set);
+        let (rules, config, blank) = (
+            Arc::clone(&self.rules),
+            self.config.clone(),
+            self.blank(vector),
+        );
+        let fresh = || {
+            Resource::new(
+                EwmaResidual::new(config.detector(), Arc::clone(&metrics), vector.step),
+                vector.step,
+            )
+        };
+        let resource = self.resources.entry(key).or_insert_with(fresh);
+        if resource.step != vector.step {
+            // The source measures at another pace: what is usual has to be learned anew.
+            *resource = fresh();
+        }
+        resource.last_offset = offset;
+
+        let changes = resource.conditions.observe(&rules, set, vector);
+        out.extend(
+            changes
+                .into_iter()
+                .map(|change: ConditionChange| Prediction::Condition(change)),
+        );
+        self.counters.unwatched += resource.watch(&rules, &config, vector, out);
+        let values: Vec<Option<f64>> = set
+            .metrics
+            .iter()
+            .map(|metric| vector.values[metric.value_index].map(f64::from))
+            .collect();
+        let judged = resource.detector.observe(&Step {
+            end: vector.step_end,
+            values: &values,
+        });
+        out.push(Prediction::Verdict(verdict(blank, judged, &metrics)));
+    }
+
+    fn blank(&self, vector: &FeatureVector) -> Verdict {
+        Verdict {
+            resource: vector.resource.clone(),
+            kind: vector.kind,
+            feature_set: vector.feature_set.clone(),
+            model_set: self.model_set.clone(),
+            step: vector.step,
+            step_end: vector.step_end,
+            state: VerdictState::Gap,
+            eta_seconds: None,
+            score: None,
+            p: None,
+            p0: None,
+            confidence: None,
+            parts: Vec::new(),
+            series: Vec::new(),
+            backfill: vector.backfill,
+        }
+    }
+
+    fn metrics_of(&mut self, set: &FeatureSet) -> Arc<[Metric]> {
+        let metrics = self.metrics.entry(set.id().to_owned()).or_insert_with(|| {
+            set.metrics
+                .iter()
+                .map(|metric| Metric {
+                    direction: match metric.direction {
+                        forewarn_features::Direction::Up => forewarn_detect::Direction::Up,
+                        forewarn_features::Direction::Down => forewarn_detect::Direction::Down,
+                        forewarn_features::Direction::Both => forewarn_detect::Direction::Both,
+                    },
+                    ..Metric::new(metric.name.clone(), metric.floor)
+                })
+                .collect()
+        });
+        Arc::clone(metrics)
+    }
+
+    fn make_room(&mut self, key: &Key) {
+        if self.resources.len() < self.config.max_resources || self.resources.contains_key(key) {
+            return;
+        }
+        let quietest = self
+            .resources
+            .iter()
+            .min_by_key(|(_, resource)| resource.last_offset);
+        if let Some(quietest) = quietest.map(|(key, _)| key.clone()) {
+            self.resources.remove(&quietest);
+            self.counters.evicted += 1;
+        }
+    }
+}
+
+impl Stage for Judge {
+    type Input = ProcessedMetric;
+    type Output = Prediction;
+
+    const NAME: &'static str = "predictor";
+
+    fn apply(&mut self, input: ProcessedMetric, cause: &Cause, out: &mut Vec<Prediction>) {
+        match input {
+            ProcessedMetric::Vector(vector) => self.vector(&vector, cause.src.offset, out),
+            ProcessedMetric::Resource(change) => out.push(Prediction::Resource(change)),
+            ProcessedMetric::Tick(_) => {}
+        }
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        let kept: Vec<Kept> = self
+            .resources
+            .iter()
+            .map(|(key, resource)| Kept {
+                key: key.clone(),
+                detector: resource.detector.state().clone(),
+                step: resource.step,
+                conditions: resource.conditions.clone(),
+                watches: resource
+                    .watches
+                    .iter()
+                    .map(|(key, watched)| (key.clone(), watched.clone()))
+                    .collect(),
+                last_offset: resource.last_offset,
+            })
+            .collect();
+        encode_state(&(FORMAT, &self.model_set, kept))
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
+        let (format, model_set, kept): (u16, String, Vec<Kept>) = decode_state(snapshot)?;
+        if format != FORMAT {
+            return Err(RestoreError(format!(
+                "format {format}, this program writes {FORMAT}"
+            )));
+        }
+        if model_set != self.model_set {
+            return Err(RestoreError(
+                "it was made with other rules, settings or feature sets".into(),
+            ));
+        }
+        let sets = Arc::clone(&self.sets);
+        let mut resources = BTreeMap::new();
+        for kept in kept {
+            let Some(set) = sets.by_id(&kept.key.1) else {
+                return Err(RestoreError(format!(
+                    "feature set `{}` is not known",
+                    kept.key.1
+                )));
+            };
+            let detector =
+                EwmaResidual::new(self.config.detector(), self.metrics_of(set), kept.step)
+                    .with_state(kept.detector)
+                    .ok_or_else(|| {
+                        RestoreError(format!("feature set `{}` has other metrics", kept.key.1))
+                    })?;
+            let resource = Resource {
+                detector,
+                step: kept.step,
+                conditions: kept.conditions,
+                watches: kept.watches.into_iter().collect(),
+                last_offset: kept.last_offset,
+            };
+            resources.insert(kept.key, resource);
+        }
+        self.resources = resources;
+        Ok(())
+    }
+}
+
+impl Resource {
+    fn new(detector: EwmaResidual, step: StepLength) -> Self {
+        Self {
+            detector,
+            step,
+            conditions: Conditions::default(),
+            watches: BTreeMap::new(),
+            last_offset: 0,
+        }
+    }
+
+    /// Shows every limit's reading to its watch; returns how many there was no room for.
+    fn watch(
+        &mut self,
+        rules: &RuleSet,
+        config: &Config,
+        vector: &FeatureVector,
+        out: &mut Vec<Prediction>,
+    ) -> u64 {
+        let settings = config.watch();
+        let mut unwatched = 0;
+        for limit in &vector.limits {
+            let key = (limit.kind, limit.subject.clone());
+            if self.watches.len() >= MAX_WATCHES && !self.watches.contains_key(&key) {
+                unwatched += 1;
+                continue;
+            }
+            let share = limit_share(rules, vector, limit.kind);
+            let reading = Reading {
+                at: vector.step_end,
+                step: vector.step,
+                used: limit.used,
+                capacity: limit.limit,
+                limit: share,
+            };
+            let watched = self.watches.entry(key).or_default();
+            watched.last = vector.step_end;
+            if let Some(claim) = watched.watch.observe(&reading, &settings) {
+                out.push(Prediction::Failure(failure(
+                    vector, limit, share, &settings, claim,
+                )));
+            }
+        }
+        self.watches
+            .retain(|_, watched| vector.step_end.since(watched.last) <= FORGOTTEN);
+        unwatched
+    }
+}
+
+/// The share of a capacity at which this kind of failure counts as come: the least that a matching rule says, so that
+/// what is predicted and what the rule calls reached are the same moment.
+fn limit_share(rules: &RuleSet, vector: &FeatureVector, failure: FailureKind) -> f64 {
+    let said = rules
+        .rules()
+        .iter()
+        .filter(|rule| rule.matches(&vector.resource, vector.kind))
+        .filter_map(|rule| match rule.config() {
+            RuleConfig::FailurePrediction(config) if config.covers(failure) => Some(config.reached),
+            _ => None,
+        });
+    said.reduce(f64::min).unwrap_or(USUAL_LIMIT)
+}
+
+fn failure(
+    vector: &FeatureVector,
+    limit: &LimitReading,
+    share: f64,
+    settings: &forewarn_forecast::Settings,
+    claim: Claim,
+) -> FailurePrediction {
+    FailurePrediction {
+        resource: vector.resource.clone(),
+        kind: vector.kind,
+        failure: limit.kind,
+        subject: limit.subject.clone(),
+        first_step: claim.first_step,
+        step_end: vector.step_end,
+        state: claim.state,
+        used: limit.used,
+        limit: share * limit.limit,
+        slope: claim.slope * limit.limit,
+        p10_seconds: claim.p10,
+        p50_seconds: claim.p50,
+        p90_seconds: claim.p90,
+        probability: claim.probability,
+        horizon_seconds: settings.horizon,
+        baseline_seconds: claim.linear,
+        reason: claim.reason.map(str::to_owned),
+        lead_seconds: claim.lead,
+        backfill: vector.backfill,
+    }
+}
+
+fn verdict(blank: Verdict, judged: forewarn_detect::Verdict, metrics: &[Metric]) -> Verdict {
+    use forewarn_detect::Verdict as Judged;
+    let name = |metric: usize| metrics[metric].name.clone();
+    match judged {
+        Judged::Scored(score) => Verdict {
+            state: VerdictState::Scored,
+            score: Some(score.score as f32),
+            p: Some(score.p),
+            p0: Some(score.p0),
+            confidence: Some(score.confidence as f32),
+            parts: score
+                .parts
+                .iter()
+                .map(|part| Part {
+                    metric: name(part.metric),
+                    part: part.part as f32,
+                    value: part.value as f32,
+                    expected: part.expected as f32,
+                })
+                .collect(),
+            series: score
+                .metrics
+                .iter()
+                .map(|metric| SeriesVerdict {
+                    metric: name(metric.metric),
+                    score: metric.score as f32,
+                    p: metric.p,
+                    p0: metric.p0,
+                    value: metric.value as f32,
+                    expected: metric.expected as f32,
+                    lower: edge(metric.lower),
+                    upper: edge(metric.upper),
+                })
+                .collect(),
+            ..blank
+        },
+        Judged::Learning { eta } => Verdict {
+            state: VerdictState::Learning,
+            eta_seconds: Some(eta.as_secs_f64()),
+            ..blank
+        },
+        Judged::Gap => Verdict {
+            state: VerdictState::Gap,
+            ..blank
+        },
+        Judged::OutOfRange { .. } => Verdict {
+            state: VerdictState::OutOfRange,
+            ..blank
+        },
+    }
+}
+
+/// An edge that people can read; `None` where there is none. JSON has no infinity.
+fn edge(value: f64) -> Option<f32> {
+    let edge = value as f32;
+    (edge.is_finite() && edge > f32::MIN && edge < f32::MAX).then_some(edge)
+}
+
+/// Digest of the detector and its settings, the rules and the feature sets: two verdicts with equal digests were made
+/// in the same way.
+fn model_set(sets: &FeatureSets, rules: &RuleSet, config: &Config) -> String {
+    let config = serde_json::to_string(config).expect("settings are plain data");
+    let parts = [
+        forewarn_detect::VERSION,
+        forewarn_forecast::VERSION,
+        sets.digest(),
+        rules.digest(),
+        &config,
+    ];
+    forewarn_types::id::message(parts.join("\n").as_bytes())
+        .simple()
+        .to_string()
+}
