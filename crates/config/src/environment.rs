@@ -30,7 +30,6 @@ pub struct Environment(BTreeMap<String, String>);
 impl Environment {
     /// The variables of this process. One whose value is not UTF-8 is left out, since no setting can hold it.
     #[must_use]
-    #[allow(clippy::disallowed_methods, reason = "this is the one place")]
     pub fn of_process() -> Self {
         let readable = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))

@@ -1,5 +1,6 @@
 //! Settings as people meet them: layers, mistakes, secrets.
 
+mod absence;
 mod layers;
 mod mistakes;
 mod secrets;
