@@ -29,7 +29,12 @@ pub struct CalendarConfig {
 
 impl Default for CalendarConfig {
     fn default() -> Self {
-        Self { time_zone: "UTC".into(), business_from: 9, business_to: 17, holidays: Vec::new() }
+        Self {
+            time_zone: "UTC".into(),
+            business_from: 9,
+            business_to: 17,
+            holidays: Vec::new(),
+        }
     }
 }
 
@@ -46,12 +51,18 @@ impl Calendar {
     /// Checks a calendar; each problem is passed on with the key it concerns.
     pub(crate) fn new(config: &CalendarConfig, mut problem: impl FnMut(String, String)) -> Self {
         let zone = TimeZone::get(&config.time_zone).unwrap_or_else(|_| {
-            let text = format!("unknown time zone `{}`, expected an IANA name such as `Europe/Berlin`", config.time_zone);
+            let text = format!(
+                "unknown time zone `{}`, expected an IANA name such as `Europe/Berlin`",
+                config.time_zone
+            );
             problem("time_zone".into(), text);
             TimeZone::UTC
         });
         if config.business_to > 24 || config.business_from >= config.business_to {
-            problem("business_from".into(), "business hours run from an hour to a later one, at most 24".into());
+            problem(
+                "business_from".into(),
+                "business hours run from an hour to a later one, at most 24".into(),
+            );
         }
         let mut holidays = BTreeSet::new();
         for (index, text) in config.holidays.iter().enumerate() {
@@ -59,18 +70,28 @@ impl Calendar {
                 Ok(date) => {
                     holidays.insert(date);
                 }
-                Err(_) => problem(format!("holidays[{index}]"), format!("`{text}` is no date such as `2026-12-25`")),
+                Err(_) => problem(
+                    format!("holidays[{index}]"),
+                    format!("`{text}` is no date such as `2026-12-25`"),
+                ),
             }
         }
         let hour = |hour: u8| i8::try_from(hour.min(24)).unwrap_or(24);
-        Self { zone, business_from: hour(config.business_from), business_to: hour(config.business_to), holidays }
+        Self {
+            zone,
+            business_from: hour(config.business_from),
+            business_to: hour(config.business_to),
+            holidays,
+        }
     }
 
     /// The calendar's numbers at a moment, or nothing for moments that no calendar knows.
     pub(crate) fn at(&self, moment: EventTime) -> Option<Moment> {
         let timestamp = Timestamp::from_millisecond(moment.millis()).ok()?;
         let local = self.zone.to_datetime(timestamp);
-        let seconds = f64::from(local.hour()) * 3_600.0 + f64::from(local.minute()) * 60.0 + f64::from(local.second());
+        let seconds = f64::from(local.hour()) * 3_600.0
+            + f64::from(local.minute()) * 60.0
+            + f64::from(local.second());
         let day = seconds / 86_400.0;
         let weekday = local.weekday();
         let weekend = matches!(weekday, Weekday::Saturday | Weekday::Sunday);
@@ -125,7 +146,9 @@ mod tests {
 
     fn business_at(calendar: &Calendar, utc: &str) -> f64 {
         let timestamp: Timestamp = utc.parse().expect("a moment");
-        let moment = calendar.at(EventTime(timestamp.as_millisecond())).expect("a moment of our time");
+        let moment = calendar
+            .at(EventTime(timestamp.as_millisecond()))
+            .expect("a moment of our time");
         moment.feature(Temporal::BusinessHours)
     }
 

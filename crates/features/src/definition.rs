@@ -282,7 +282,8 @@ impl Operand {
         self.from == metric
             && self.tags.iter().all(|(key, rule)| match tags.get(key) {
                 Some(value) => {
-                    (rule.any_of.is_empty() || rule.any_of.contains(value)) && !rule.none_of.contains(value)
+                    (rule.any_of.is_empty() || rule.any_of.contains(value))
+                        && !rule.none_of.contains(value)
                 }
                 None => rule.any_of.is_empty(),
             })

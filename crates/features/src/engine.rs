@@ -109,7 +109,10 @@ impl Engine {
             self.plans.clear();
         }
         let sets = &self.sets;
-        let plan = self.plans.entry((set, step.millis())).or_insert_with(|| Arc::new(Plan::new(&sets.all()[set], step)));
+        let plan = self
+            .plans
+            .entry((set, step.millis()))
+            .or_insert_with(|| Arc::new(Plan::new(&sets.all()[set], step)));
         Arc::clone(plan)
     }
 }

@@ -51,7 +51,9 @@ impl History {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.rows.capacity() * size_of::<Lanes>() + self.minutes.bytes() + self.ewmas.capacity() * 16
+        self.rows.capacity() * size_of::<Lanes>()
+            + self.minutes.bytes()
+            + self.ewmas.capacity() * 16
     }
 
     /// Takes in the values of the next step, one per column; NaN is missing.
@@ -63,12 +65,19 @@ impl History {
             self.rows[place..place + plan.blocks.len()].fill(MISSING);
         }
         let place = self.place(plan, number);
-        for (lanes, values) in self.rows[place..place + plan.blocks.len()].iter_mut().zip(row.chunks(LANES)) {
+        for (lanes, values) in self.rows[place..place + plan.blocks.len()]
+            .iter_mut()
+            .zip(row.chunks(LANES))
+        {
             lanes[..values.len()].copy_from_slice(values);
         }
         let steps = i32::try_from(gap + 1).unwrap_or(i32::MAX);
         for (ewma, (sum, weight)) in plan.ewmas.iter().zip(&mut self.ewmas) {
-            let keep = if steps == 1 { ewma.keep } else { ewma.keep.powi(steps) };
+            let keep = if steps == 1 {
+                ewma.keep
+            } else {
+                ewma.keep.powi(steps)
+            };
             (*sum, *weight) = (*sum * keep, *weight * keep);
             let value = row[ewma.column];
             if !value.is_nan() {
@@ -100,8 +109,18 @@ impl History {
     }
 
     /// Puts right what a late sample changed: the value of a column at a step whose row is kept.
-    pub(crate) fn amend(&mut self, plan: &Plan, number: i64, column: usize, value: f64, scratch: &mut Scratch) {
-        let Some(newest) = self.newest.filter(|newest| number <= *newest && newest - number < plan.rows as i64) else {
+    pub(crate) fn amend(
+        &mut self,
+        plan: &Plan,
+        number: i64,
+        column: usize,
+        value: f64,
+        scratch: &mut Scratch,
+    ) {
+        let Some(newest) = self
+            .newest
+            .filter(|newest| number <= *newest && newest - number < plan.rows as i64)
+        else {
             return;
         };
         let place = self.place(plan, number) + column / LANES;
@@ -111,7 +130,12 @@ impl History {
         }
         // The weighted mean is linear in its values, so a late one is worth what it would be worth by now.
         let age = i32::try_from(newest - number).expect("fewer than the rows kept");
-        for (ewma, (sum, weight)) in plan.ewmas.iter().zip(&mut self.ewmas).filter(|(ewma, _)| ewma.column == column) {
+        for (ewma, (sum, weight)) in plan
+            .ewmas
+            .iter()
+            .zip(&mut self.ewmas)
+            .filter(|(ewma, _)| ewma.column == column)
+        {
             let worth = ewma.keep.powi(age);
             if !was.is_nan() {
                 (*sum, *weight) = (*sum - was * worth, *weight - worth);
@@ -127,18 +151,29 @@ impl History {
             let (minute, _) = Minutes::place(plan, number * plan.step.millis());
             let values: Vec<(u32, f64)> = self
                 .steps_of(plan, minute)
-                .map(|step| (Minutes::place(plan, step * plan.step.millis()).1, self.get(plan, step, column)))
+                .map(|step| {
+                    (
+                        Minutes::place(plan, step * plan.step.millis()).1,
+                        self.get(plan, step, column),
+                    )
+                })
                 .collect();
             self.minutes.rebuild(minute, column, &values);
-            let (current, _) = Minutes::place(plan, newest * plan.step.millis());
-            if plan.minute_medians() && minute != current {
+            if plan.minute_medians() {
                 self.median_of_minute(plan, minute, scratch);
             }
         }
     }
 
     /// Takes in a late value that is known for its step as a whole, unless that step had one.
-    pub(crate) fn add_late(&mut self, plan: &Plan, number: i64, column: usize, value: f64, scratch: &mut Scratch) {
+    pub(crate) fn add_late(
+        &mut self,
+        plan: &Plan,
+        number: i64,
+        column: usize,
+        value: f64,
+        scratch: &mut Scratch,
+    ) {
         let Some(newest) = self.newest else { return };
         if newest - number < plan.rows as i64 {
             if self.get(plan, number, column).is_nan() {
@@ -180,33 +215,53 @@ impl History {
                 Output::Diff(column) => value(column) - self.get(plan, newest - 1, column),
                 Output::RateOfChange { column, floor } => {
                     let before = self.get(plan, newest - 1, column);
-                    if before.abs() >= floor { (value(column) - before) / before.abs() } else { f64::NAN }
+                    if before.abs() >= floor {
+                        (value(column) - before) / before.abs()
+                    } else {
+                        f64::NAN
+                    }
                 }
                 Output::Lag { column, steps } => self.get(plan, newest - steps, column),
                 Output::Stat(stat) => stats[stat],
                 Output::PerSecond { stat, seconds } => stats[stat] / seconds,
-                Output::ZScore { column, mean, std, floor } => {
+                Output::ZScore {
+                    column,
+                    mean,
+                    std,
+                    floor,
+                } => {
                     // Against an undefined spread, `max` would answer with the floor.
-                    if stats[std].is_nan() { f64::NAN } else { (value(column) - stats[mean]) / stats[std].max(floor) }
+                    if stats[std].is_nan() {
+                        f64::NAN
+                    } else {
+                        (value(column) - stats[mean]) / stats[std].max(floor)
+                    }
                 }
                 Output::Ewma(index) => {
                     let (sum, weight) = self.ewmas[index];
                     if weight > 0.0 { sum / weight } else { f64::NAN }
                 }
-                Output::Time(temporal) => moment.map_or(f64::NAN, |moment| moment.feature(temporal)),
+                Output::Time(temporal) => {
+                    moment.map_or(f64::NAN, |moment| moment.feature(temporal))
+                }
             });
         }
     }
 
     fn step_statistics(&self, plan: &Plan, newest: i64, scratch: &mut Scratch) {
-        let Scratch { window: rows, stats, .. } = scratch;
+        let Scratch {
+            window: rows,
+            stats,
+            ..
+        } = scratch;
         for (index, block) in plan.blocks.iter().enumerate() {
             // Laid out from old to new once, every window is the end of the longest one.
             rows.clear();
             for number in newest - block.longest as i64 + 1..=newest {
                 rows.push(self.rows[self.place(plan, number) + index]);
             }
-            let mut put = |place: usize, lanes: &Lanes| stats[place..place + LANES].copy_from_slice(lanes);
+            let mut put =
+                |place: usize, lanes: &Lanes| stats[place..place + LANES].copy_from_slice(lanes);
             for window in &block.windows {
                 let rows = &rows[block.longest - window.steps..];
                 if let Some(place) = window.moments {
@@ -238,15 +293,24 @@ impl History {
 
     fn median_of_minute(&mut self, plan: &Plan, minute: i64, scratch: &mut Scratch) {
         let mut columns: Vec<usize> = Vec::new();
-        for needs in plan.minute_windows.iter().flat_map(|window| &window.columns).filter(|n| n.median.is_some()) {
+        for needs in plan
+            .minute_windows
+            .iter()
+            .flat_map(|window| &window.columns)
+            .filter(|n| n.median.is_some())
+        {
             if !columns.contains(&needs.column) {
                 columns.push(needs.column);
             }
         }
         for column in columns {
             scratch.values.clear();
-            let values = self.steps_of(plan, minute).map(|number| self.get(plan, number, column));
-            scratch.values.extend(values.filter(|value| !value.is_nan()));
+            let values = self
+                .steps_of(plan, minute)
+                .map(|number| self.get(plan, number, column));
+            scratch
+                .values
+                .extend(values.filter(|value| !value.is_nan()));
             self.minutes.set_median(minute, column, &mut scratch.values);
         }
     }

@@ -31,7 +31,7 @@ pub(crate) fn moments(rows: &[Lanes]) -> Moments {
     for row in rows {
         for i in 0..LANES {
             let x = row[i];
-            let there = x == x;
+            let there = !x.is_nan();
             count[i] += if there { 1.0 } else { 0.0 };
             sum[i] += if there { x } else { 0.0 };
             min[i] = if x < min[i] { x } else { min[i] };
@@ -46,17 +46,26 @@ pub(crate) fn moments(rows: &[Lanes]) -> Moments {
     for row in rows {
         for i in 0..LANES {
             let off = row[i] - mean[i];
-            squares[i] += if off == off { off * off } else { 0.0 };
+            squares[i] += if !off.is_nan() { off * off } else { 0.0 };
         }
     }
     let (one, two) = (needed(rows.len(), 1), needed(rows.len(), 2));
-    let mut moments = Moments { mean: MISSING, std: MISSING, min: MISSING, max: MISSING };
+    let mut moments = Moments {
+        mean: MISSING,
+        std: MISSING,
+        min: MISSING,
+        max: MISSING,
+    };
     for i in 0..LANES {
         let enough = count[i] >= one;
         moments.mean[i] = if enough { mean[i] } else { f64::NAN };
         moments.min[i] = if enough { min[i] } else { f64::NAN };
         moments.max[i] = if enough { max[i] } else { f64::NAN };
-        moments.std[i] = if count[i] >= two { (squares[i] / (count[i] - 1.0)).sqrt() } else { f64::NAN };
+        moments.std[i] = if count[i] >= two {
+            (squares[i] / (count[i] - 1.0)).sqrt()
+        } else {
+            f64::NAN
+        };
     }
     moments
 }
@@ -67,7 +76,7 @@ pub(crate) fn slope(rows: &[Lanes]) -> Lanes {
     for (at, row) in rows.iter().enumerate() {
         let at = at as f64;
         for i in 0..LANES {
-            let there = row[i] == row[i];
+            let there = !row[i].is_nan();
             count[i] += if there { 1.0 } else { 0.0 };
             sum_at[i] += if there { at } else { 0.0 };
             sum[i] += if there { row[i] } else { 0.0 };
@@ -77,7 +86,7 @@ pub(crate) fn slope(rows: &[Lanes]) -> Lanes {
     for (at, row) in rows.iter().enumerate() {
         let at = at as f64;
         for i in 0..LANES {
-            let there = row[i] == row[i];
+            let there = !row[i].is_nan();
             let off_at = at - sum_at[i] / count[i];
             let off = row[i] - sum[i] / count[i];
             together[i] += if there { off_at * off } else { 0.0 };
@@ -87,7 +96,11 @@ pub(crate) fn slope(rows: &[Lanes]) -> Lanes {
     let two = needed(rows.len(), 2);
     let mut slope = MISSING;
     for i in 0..LANES {
-        slope[i] = if count[i] >= two { together[i] / spread[i] } else { f64::NAN };
+        slope[i] = if count[i] >= two {
+            together[i] / spread[i]
+        } else {
+            f64::NAN
+        };
     }
     slope
 }
@@ -116,7 +129,7 @@ pub(crate) fn median(rows: &[Lanes]) -> Lanes {
     for (place, row) in sorted.iter_mut().zip(rows) {
         for i in 0..LANES {
             // The missing go to the end, so that the values stand in front of them.
-            let there = row[i] == row[i];
+            let there = !row[i].is_nan();
             place[i] = if there { row[i] } else { f64::INFINITY };
             count[i] += usize::from(there);
         }
@@ -164,7 +177,11 @@ pub(crate) fn median_of(values: &mut [f64]) -> f64 {
     let half = values.len() / 2;
     let odd = values.len() % 2 == 1;
     let (below, &mut upper, _) = values.select_nth_unstable_by(half, f64::total_cmp);
-    let lower = if odd { upper } else { below.iter().copied().fold(f64::NEG_INFINITY, f64::max) };
+    let lower = if odd {
+        upper
+    } else {
+        below.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+    };
     middle(lower, upper)
 }
 
@@ -196,7 +213,11 @@ mod tests {
             let mut network = rows(&values);
             sort_network(&mut network);
             assert!(network.is_sorted_by(|a, b| a[0] <= b[0]), "{length}");
-            assert_eq!(median(&rows(&values))[3], median_of(&mut values.clone()), "{length}");
+            assert_eq!(
+                median(&rows(&values))[3],
+                median_of(&mut values.clone()),
+                "{length}"
+            );
         }
     }
 

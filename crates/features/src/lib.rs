@@ -18,8 +18,8 @@ mod transform;
 
 pub use calendar::CalendarConfig;
 pub use definition::{
-    Combine, Direction, FeatureDef, FeatureSet, FeatureSetConfig, FeatureSource, LimitConfig, LimitDef, MetricConfig,
-    MetricDef, Operand, OperandConfig, Reading, TagFilter,
+    Combine, Direction, FeatureDef, FeatureSet, FeatureSetConfig, FeatureSource, LimitConfig,
+    LimitDef, MetricConfig, MetricDef, Operand, OperandConfig, Reading, TagFilter,
 };
 pub use engine::{Counts, Engine, StepRules};
 pub use sets::{FeatureSets, SetError};

@@ -29,8 +29,14 @@ struct Cell {
 }
 
 impl Cell {
-    const EMPTY: Self =
-        Self { present: 0, mean: 0.0, squares: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY, median: f64::NAN };
+    const EMPTY: Self = Self {
+        present: 0,
+        mean: 0.0,
+        squares: 0.0,
+        min: f64::INFINITY,
+        max: f64::NEG_INFINITY,
+        median: f64::NAN,
+    };
 
     fn add(&mut self, bit: u32, value: f64) {
         self.present |= 1 << bit;
@@ -53,7 +59,13 @@ struct Merged {
 }
 
 impl Merged {
-    const EMPTY: Self = Self { count: 0.0, mean: 0.0, squares: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY };
+    const EMPTY: Self = Self {
+        count: 0.0,
+        mean: 0.0,
+        squares: 0.0,
+        min: f64::INFINITY,
+        max: f64::NEG_INFINITY,
+    };
 
     /// Chan's update: exact, without a reference to the single values.
     fn merge(&mut self, cell: &Cell) {
@@ -87,7 +99,12 @@ pub(crate) struct Minutes {
 impl Minutes {
     pub(crate) fn new(plan: &Plan) -> Self {
         let columns = plan.minute_columns();
-        Self { columns, newest: None, cells: vec![Cell::EMPTY; columns * KEPT], merged: Vec::new() }
+        Self {
+            columns,
+            newest: None,
+            cells: vec![Cell::EMPTY; columns * KEPT],
+            merged: Vec::new(),
+        }
     }
 
     /// Whether the state was made for this plan.
@@ -100,14 +117,18 @@ impl Minutes {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.cells.capacity() * size_of::<Cell>() + self.merged.capacity() * size_of::<(i64, Merged)>()
+        self.cells.capacity() * size_of::<Cell>()
+            + self.merged.capacity() * size_of::<(i64, Merged)>()
     }
 
     /// The minute that holds the last millisecond of the step that ends at `end`, and the step's bit in it.
     pub(crate) fn place(plan: &Plan, end: i64) -> (i64, u32) {
         let last = end - 1;
         let bit = last.rem_euclid(MINUTE_MS) / plan.step.millis();
-        (last.div_euclid(MINUTE_MS), u32::try_from(bit).expect("a minute has at most 60 steps"))
+        (
+            last.div_euclid(MINUTE_MS),
+            u32::try_from(bit).expect("a minute has at most 60 steps"),
+        )
     }
 
     /// Moves on to a minute, and forgets what has become too old.
@@ -115,7 +136,9 @@ impl Minutes {
         if self.newest == Some(minute) || self.columns == 0 {
             return;
         }
-        let first = self.newest.map_or(minute, |newest| (newest + 1).max(minute - KEPT as i64 + 1));
+        let first = self
+            .newest
+            .map_or(minute, |newest| (newest + 1).max(minute - KEPT as i64 + 1));
         for skipped in first..=minute {
             let row = self.row(skipped);
             self.cells[row..row + self.columns].fill(Cell::EMPTY);
@@ -162,7 +185,11 @@ impl Minutes {
     pub(crate) fn set_median(&mut self, minute: i64, column: usize, values: &mut [f64]) {
         if column < self.columns && self.keeps(minute) {
             let row = self.row(minute);
-            self.cells[row + column].median = if values.is_empty() { f64::NAN } else { median_of(values) };
+            self.cells[row + column].median = if values.is_empty() {
+                f64::NAN
+            } else {
+                median_of(values)
+            };
         }
     }
 
@@ -186,20 +213,37 @@ impl Minutes {
                 }
                 if let Some(median) = needs.median {
                     medians.clear();
-                    medians.extend(self.window(newest, window, needs.column).map(|(_, cell)| cell.median));
+                    medians.extend(
+                        self.window(newest, window, needs.column)
+                            .map(|(_, cell)| cell.median),
+                    );
                     medians.retain(|median| !median.is_nan());
                     let known = enough && !medians.is_empty();
-                    stats[median] = if known { median_of(&mut medians) } else { f64::NAN };
+                    stats[median] = if known {
+                        median_of(&mut medians)
+                    } else {
+                        f64::NAN
+                    };
                 }
                 if let Some(slope) = needs.slope {
-                    stats[slope] = if enough { self.slope(newest, window, needs.column) } else { f64::NAN };
+                    stats[slope] = if enough {
+                        self.slope(newest, window, needs.column)
+                    } else {
+                        f64::NAN
+                    };
                 }
             }
         }
     }
 
     /// The window's minutes before the newest, merged; remembered while the minute lasts.
-    fn whole_minutes(&mut self, place: usize, newest: i64, window: &MinuteWindow, column: usize) -> Merged {
+    fn whole_minutes(
+        &mut self,
+        place: usize,
+        newest: i64,
+        window: &MinuteWindow,
+        column: usize,
+    ) -> Merged {
         if let Some((minute, merged)) = self.merged.get(place)
             && *minute == newest
         {
@@ -216,10 +260,20 @@ impl Minutes {
         merged
     }
 
-    fn window<'a>(&'a self, newest: i64, window: &MinuteWindow, column: usize) -> impl Iterator<Item = (f64, &'a Cell)> {
+    fn window<'a>(
+        &'a self,
+        newest: i64,
+        window: &MinuteWindow,
+        column: usize,
+    ) -> impl Iterator<Item = (f64, &'a Cell)> {
         let first = newest - window.minutes + 1;
         (first..=newest)
-            .map(move |minute| ((minute - first) as f64, &self.cells[self.row(minute) + column]))
+            .map(move |minute| {
+                (
+                    (minute - first) as f64,
+                    &self.cells[self.row(minute) + column],
+                )
+            })
             .filter(|(_, cell)| cell.present != 0)
     }
 
@@ -232,7 +286,9 @@ impl Minutes {
         }
         let middle = cells().map(|(at, _)| at).sum::<f64>() / count;
         let mean = cells().map(|(_, cell)| cell.mean).sum::<f64>() / count;
-        let together: f64 = cells().map(|(at, cell)| (at - middle) * (cell.mean - mean)).sum();
+        let together: f64 = cells()
+            .map(|(at, cell)| (at - middle) * (cell.mean - mean))
+            .sum();
         let spread: f64 = cells().map(|(at, _)| (at - middle) * (at - middle)).sum();
         together / spread
     }
@@ -242,6 +298,8 @@ impl Minutes {
     }
 
     fn keeps(&self, minute: i64) -> bool {
-        self.newest.is_some_and(|newest| minute <= newest && newest - minute < i64::from(WINDOW_MINUTES_MAX))
+        self.newest.is_some_and(|newest| {
+            minute <= newest && newest - minute < i64::from(WINDOW_MINUTES_MAX)
+        })
     }
 }

@@ -82,12 +82,26 @@ pub(crate) enum Output {
     Value(usize),
     Age(usize),
     Diff(usize),
-    RateOfChange { column: usize, floor: f64 },
-    Lag { column: usize, steps: i64 },
+    RateOfChange {
+        column: usize,
+        floor: f64,
+    },
+    Lag {
+        column: usize,
+        steps: i64,
+    },
     Stat(usize),
     /// A statistic per row, told per second.
-    PerSecond { stat: usize, seconds: f64 },
-    ZScore { column: usize, mean: usize, std: usize, floor: f64 },
+    PerSecond {
+        stat: usize,
+        seconds: f64,
+    },
+    ZScore {
+        column: usize,
+        mean: usize,
+        std: usize,
+        floor: f64,
+    },
     Ewma(usize),
     Time(Temporal),
 }
@@ -135,12 +149,20 @@ impl Plan {
 
     /// Columns that the minute aggregates cover: all up to the last that has a long window.
     pub(crate) fn minute_columns(&self) -> usize {
-        self.minute_windows.iter().flat_map(|window| &window.columns).map(|needs| needs.column + 1).max().unwrap_or(0)
+        self.minute_windows
+            .iter()
+            .flat_map(|window| &window.columns)
+            .map(|needs| needs.column + 1)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Whether the median of each minute is wanted.
     pub(crate) fn minute_medians(&self) -> bool {
-        self.minute_windows.iter().flat_map(|window| &window.columns).any(|needs| needs.median.is_some())
+        self.minute_windows
+            .iter()
+            .flat_map(|window| &window.columns)
+            .any(|needs| needs.median.is_some())
     }
 
     fn output(&mut self, column: usize, transform: Transform, floor: f64) -> Output {
@@ -149,7 +171,10 @@ impl Plan {
             Transform::Age => Output::Age(column),
             Transform::Diff => Output::Diff(column),
             Transform::RateOfChange => Output::RateOfChange { column, floor },
-            Transform::Lag(steps) => Output::Lag { column, steps: i64::from(steps) },
+            Transform::Lag(steps) => Output::Lag {
+                column,
+                steps: i64::from(steps),
+            },
             Transform::Mean(window) => Output::Stat(self.stat(window, Stat::Mean, column)),
             Transform::Std(window) => Output::Stat(self.stat(window, Stat::Std, column)),
             Transform::Min(window) => Output::Stat(self.stat(window, Stat::Min, column)),
@@ -160,7 +185,10 @@ impl Plan {
                     Extent::Steps(_) => self.step.duration().as_secs_f64(),
                     Extent::Minutes(_) => 60.0,
                 };
-                Output::PerSecond { stat: self.stat(window, Stat::Slope, column), seconds }
+                Output::PerSecond {
+                    stat: self.stat(window, Stat::Slope, column),
+                    seconds,
+                }
             }
             Transform::ZScore(window) => Output::ZScore {
                 column,
@@ -170,7 +198,10 @@ impl Plan {
             },
             Transform::Ewma(span) => {
                 let alpha = 2.0 / (f64::from(span) + 1.0);
-                self.ewmas.push(Ewma { column, keep: 1.0 - alpha });
+                self.ewmas.push(Ewma {
+                    column,
+                    keep: 1.0 - alpha,
+                });
                 Output::Ewma(self.ewmas.len() - 1)
             }
         }
@@ -187,9 +218,17 @@ impl Plan {
     fn step_stat(&mut self, steps: usize, stat: Stat, column: usize) -> usize {
         let (block, lane) = (&mut self.blocks[column / LANES], column % LANES);
         block.longest = block.longest.max(steps);
-        let found = block.windows.iter().position(|window| window.steps == steps);
+        let found = block
+            .windows
+            .iter()
+            .position(|window| window.steps == steps);
         let index = found.unwrap_or_else(|| {
-            block.windows.push(StepWindow { steps, moments: None, median: None, slope: None });
+            block.windows.push(StepWindow {
+                steps,
+                moments: None,
+                median: None,
+                slope: None,
+            });
             block.windows.len() - 1
         });
         let needs = &mut block.windows[index];
@@ -206,17 +245,33 @@ impl Plan {
     }
 
     fn minute_stat(&mut self, minutes: i64, stat: Stat, column: usize) -> usize {
-        let found = self.minute_windows.iter().position(|window| window.minutes == minutes);
+        let found = self
+            .minute_windows
+            .iter()
+            .position(|window| window.minutes == minutes);
         let index = found.unwrap_or_else(|| {
-            let nominal = usize::try_from(minutes * 60_000 / self.step.millis()).expect("a window is an hour at most");
-            self.minute_windows.push(MinuteWindow { minutes, nominal, columns: Vec::new() });
+            let nominal = usize::try_from(minutes * 60_000 / self.step.millis())
+                .expect("a window is an hour at most");
+            self.minute_windows.push(MinuteWindow {
+                minutes,
+                nominal,
+                columns: Vec::new(),
+            });
             self.minute_windows.len() - 1
         });
         let window = &mut self.minute_windows[index];
-        let found = window.columns.iter().position(|needs| needs.column == column);
+        let found = window
+            .columns
+            .iter()
+            .position(|needs| needs.column == column);
         let place = found.unwrap_or_else(|| {
             let moments = reserve(&mut self.stats, 4);
-            window.columns.push(ColumnNeeds { column, moments, median: None, slope: None });
+            window.columns.push(ColumnNeeds {
+                column,
+                moments,
+                median: None,
+                slope: None,
+            });
             window.columns.len() - 1
         });
         let needs = &mut window.columns[place];
@@ -225,8 +280,12 @@ impl Plan {
             Stat::Std => needs.moments + 1,
             Stat::Min => needs.moments + 2,
             Stat::Max => needs.moments + 3,
-            Stat::Median => *needs.median.get_or_insert_with(|| reserve(&mut self.stats, 1)),
-            Stat::Slope => *needs.slope.get_or_insert_with(|| reserve(&mut self.stats, 1)),
+            Stat::Median => *needs
+                .median
+                .get_or_insert_with(|| reserve(&mut self.stats, 1)),
+            Stat::Slope => *needs
+                .slope
+                .get_or_insert_with(|| reserve(&mut self.stats, 1)),
         }
     }
 }

@@ -21,7 +21,11 @@ pub(crate) struct StepAt {
 
 impl StepAt {
     fn is_due(self, series: &Series) -> bool {
-        let known = if self.closing { series.seen != 0 } else { series.lived_at(self.end, self.step) };
+        let known = if self.closing {
+            series.seen != 0
+        } else {
+            series.lived_at(self.end, self.step)
+        };
         series.interval <= self.step && known
     }
 }
@@ -48,7 +52,11 @@ impl Sum {
     }
 
     fn add(&mut self, value: f64, age: i64) {
-        self.max = if self.count == 0 { value } else { self.max.max(value) };
+        self.max = if self.count == 0 {
+            value
+        } else {
+            self.max.max(value)
+        };
         self.count += 1;
         self.sum += value;
         self.age = self.age.max(age);
@@ -69,14 +77,24 @@ impl Sum {
 
 fn operand(table: &SeriesTable, index: usize, operand: &Operand, at: StepAt) -> (f64, i64) {
     let mut sum = Sum::default();
-    for series in table.members(index).iter().filter_map(|number| table.get(*number)) {
+    for series in table
+        .members(index)
+        .iter()
+        .filter_map(|number| table.get(*number))
+    {
         sum.take(series, at, operand.reading);
     }
     (sum.value(operand.combine), sum.age)
 }
 
 /// Value of a metric and age in seconds of its oldest part. `first` is the number of its first operand.
-pub(crate) fn metric(set: &FeatureSet, table: &SeriesTable, metric: usize, first: usize, at: StepAt) -> (f64, f64) {
+pub(crate) fn metric(
+    set: &FeatureSet,
+    table: &SeriesTable,
+    metric: usize,
+    first: usize,
+    at: StepAt,
+) -> (f64, f64) {
     let def = &set.metrics[metric];
     let (mut value, mut age) = operand(table, first, &def.operand, at);
     if let Some(over) = &def.over {
@@ -84,7 +102,11 @@ pub(crate) fn metric(set: &FeatureSet, table: &SeriesTable, metric: usize, first
         value /= divisor;
         age = age.max(over_age);
     }
-    if value.is_finite() { (value, age as f64 / 1_000.0) } else { (f64::NAN, f64::NAN) }
+    if value.is_finite() {
+        (value, age as f64 / 1_000.0)
+    } else {
+        (f64::NAN, f64::NAN)
+    }
 }
 
 /// Value of a metric from late samples alone, if they are all that is due for it; rates need a past and have none here.
@@ -98,11 +120,18 @@ pub(crate) fn metric_of_late(
 ) -> f64 {
     let def = &set.metrics[metric];
     let part = |index: usize, operand: &Operand| {
-        let mut sum = Sum { broken: operand.reading != Reading::Gauge, ..Sum::default() };
+        let mut sum = Sum {
+            broken: operand.reading != Reading::Gauge,
+            ..Sum::default()
+        };
         for number in table.members(index) {
             match late.get(number) {
                 Some(value) => sum.add(*value, 0),
-                None => sum.broken |= table.get(*number).is_some_and(|s| s.seen != 0 && s.interval <= step),
+                None => {
+                    sum.broken |= table
+                        .get(*number)
+                        .is_some_and(|s| s.seen != 0 && s.interval <= step)
+                }
             }
         }
         sum.value(operand.combine)
@@ -116,7 +145,10 @@ pub(crate) fn metric_of_late(
 
 /// Number of the first operand of each metric, and of the first limit.
 pub(crate) fn first_operands(set: &FeatureSet) -> impl Iterator<Item = usize> {
-    let widths = set.metrics.iter().map(|metric| 1 + usize::from(metric.over.is_some()));
+    let widths = set
+        .metrics
+        .iter()
+        .map(|metric| 1 + usize::from(metric.over.is_some()));
     std::iter::once(0).chain(widths.scan(0, |next, width| {
         *next += width;
         Some(*next)
@@ -124,7 +156,12 @@ pub(crate) fn first_operands(set: &FeatureSet) -> impl Iterator<Item = usize> {
 }
 
 /// How full the things are that can fill up, in the order of their definition and then of their names.
-pub(crate) fn limits(set: &FeatureSet, table: &SeriesTable, first: usize, at: StepAt) -> Vec<LimitReading> {
+pub(crate) fn limits(
+    set: &FeatureSet,
+    table: &SeriesTable,
+    first: usize,
+    at: StepAt,
+) -> Vec<LimitReading> {
     let mut readings = Vec::new();
     for (index, def) in set.limits.iter().enumerate() {
         let first = first + 2 * index;
@@ -134,7 +171,9 @@ pub(crate) fn limits(set: &FeatureSet, table: &SeriesTable, first: usize, at: St
         let mut subjects: BTreeMap<&str, [Sum; 2]> = BTreeMap::new();
         for (side, operand) in [&def.used, &def.limit].into_iter().enumerate() {
             for number in table.members(first + side) {
-                let Some(series) = table.get(*number) else { continue };
+                let Some(series) = table.get(*number) else {
+                    continue;
+                };
                 let tag = def.per.as_ref().and_then(|key| table.tag(*number, key));
                 let sums = subjects.entry(tag.unwrap_or(&def.subject)).or_default();
                 sums[side].take(series, at, operand.reading);
@@ -143,7 +182,12 @@ pub(crate) fn limits(set: &FeatureSet, table: &SeriesTable, first: usize, at: St
         for (subject, [used, limit]) in subjects {
             let (used, limit) = (used.value(def.used.combine), limit.value(def.limit.combine));
             if used.is_finite() && limit > 0.0 {
-                readings.push(LimitReading { kind: def.kind, subject: subject.to_owned(), used, limit });
+                readings.push(LimitReading {
+                    kind: def.kind,
+                    subject: subject.to_owned(),
+                    used,
+                    limit,
+                });
             }
         }
     }

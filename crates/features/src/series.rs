@@ -72,9 +72,15 @@ impl Series {
             Some(newest) if newest.time < end => self.points.len(),
             _ => self.points.partition_point(|point| point.time < end),
         };
-        let Some(index) = after.checked_sub(1) else { return At::Absent };
+        let Some(index) = after.checked_sub(1) else {
+            return At::Absent;
+        };
         let point = self.points[index];
-        let oldest = if self.interval > step { end - CARRY_INTERVALS * self.interval } else { end - step };
+        let oldest = if self.interval > step {
+            end - CARRY_INTERVALS * self.interval
+        } else {
+            end - step
+        };
         if point.time < oldest {
             return At::Absent;
         }
@@ -82,7 +88,9 @@ impl Series {
         if reading == Reading::Gauge {
             return At::Value(point.value, age);
         }
-        let Some(before) = index.checked_sub(1).map(|index| self.points[index]) else { return At::NoRate };
+        let Some(before) = index.checked_sub(1).map(|index| self.points[index]) else {
+            return At::NoRate;
+        };
         let passed = point.time - before.time;
         if passed > RATE_INTERVALS_MAX * self.interval.max(step) {
             return At::NoRate;
@@ -98,14 +106,19 @@ impl Series {
     /// Whether it had samples both up to and from the step that ends at `end`, so that one was due in it.
     pub(crate) fn lived_at(&self, end: i64, step: i64) -> bool {
         self.points.front().is_some_and(|first| first.time < end)
-            && self.points.back().is_some_and(|last| last.time >= end - step)
+            && self
+                .points
+                .back()
+                .is_some_and(|last| last.time >= end - step)
     }
 
     /// Takes in the point of a step that closes now.
     pub(crate) fn push(&mut self, point: Point, end: i64, step: i64) {
         let oldest = end - (LATE_STEPS + i64::from(KNOWN_STEPS)) * step;
         // Two stay whatever their age: slow series need them.
-        while self.points.len() >= POINTS_MAX || (self.points.len() > 2 && self.points[0].time < oldest) {
+        while self.points.len() >= POINTS_MAX
+            || (self.points.len() > 2 && self.points[0].time < oldest)
+        {
             self.points.pop_front();
         }
         self.points.push_back(point);
@@ -117,13 +130,25 @@ impl Series {
         if let Some(known) = self.points.get(index)
             && known.time == point.time
         {
-            return if known.value.to_bits() == point.value.to_bits() { Late::Duplicate } else { Late::Conflicting };
+            return if known.value.to_bits() == point.value.to_bits() {
+                Late::Duplicate
+            } else {
+                Late::Conflicting
+            };
         }
         let start = point.time.div_euclid(step) * step;
-        if self.points.get(index).is_some_and(|next| next.time < start + step) {
+        if self
+            .points
+            .get(index)
+            .is_some_and(|next| next.time < start + step)
+        {
             return Late::Superseded;
         }
-        match index.checked_sub(1).and_then(|before| self.points.get_mut(before)).filter(|p| p.time >= start) {
+        match index
+            .checked_sub(1)
+            .and_then(|before| self.points.get_mut(before))
+            .filter(|p| p.time >= start)
+        {
             Some(earlier) => *earlier = point,
             None => {
                 self.points.insert(index, point);
@@ -137,11 +162,17 @@ impl Series {
 
     /// The sample after `time`, if there is one.
     pub(crate) fn next_after(&self, time: i64) -> Option<i64> {
-        self.points.get(self.points.partition_point(|point| point.time <= time)).map(|point| point.time)
+        self.points
+            .get(self.points.partition_point(|point| point.time <= time))
+            .map(|point| point.time)
     }
 
     fn bytes(&self) -> usize {
-        let tags: usize = self.tags.iter().map(|(key, value)| key.capacity() + value.capacity() + 48).sum();
+        let tags: usize = self
+            .tags
+            .iter()
+            .map(|(key, value)| key.capacity() + value.capacity() + 48)
+            .sum();
         size_of::<Self>()
             + self.metric.capacity()
             + tags
@@ -165,8 +196,15 @@ pub(crate) enum Late {
 
 /// All operands of a set, metrics first: a series is used by some of them.
 pub(crate) fn operands(set: &FeatureSet) -> impl Iterator<Item = &Operand> {
-    let metrics = set.metrics.iter().flat_map(|metric| std::iter::once(&metric.operand).chain(&metric.over));
-    metrics.chain(set.limits.iter().flat_map(|limit| [&limit.used, &limit.limit]))
+    let metrics = set
+        .metrics
+        .iter()
+        .flat_map(|metric| std::iter::once(&metric.operand).chain(&metric.over));
+    metrics.chain(
+        set.limits
+            .iter()
+            .flat_map(|limit| [&limit.used, &limit.limit]),
+    )
 }
 
 /// The series of one resource.
@@ -184,7 +222,10 @@ pub(crate) struct SeriesTable {
 
 impl SeriesTable {
     pub(crate) fn new(set: &FeatureSet) -> Self {
-        Self { members: vec![Vec::new(); operands(set).count()], ..Self::default() }
+        Self {
+            members: vec![Vec::new(); operands(set).count()],
+            ..Self::default()
+        }
     }
 
     /// Makes what is derived anew after a restart.
@@ -199,7 +240,10 @@ impl SeriesTable {
                         members.push(number);
                     }
                 }
-                self.index.entry(series.metric.clone()).or_default().push(number);
+                self.index
+                    .entry(series.metric.clone())
+                    .or_default()
+                    .push(number);
             }
         }
     }
@@ -217,11 +261,15 @@ impl SeriesTable {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SeriesNumber, &Series)> {
-        (0..).zip(&self.slots).filter_map(|(number, slot)| slot.as_ref().map(|series| (number, series)))
+        (0..)
+            .zip(&self.slots)
+            .filter_map(|(number, slot)| slot.as_ref().map(|series| (number, series)))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (SeriesNumber, &mut Series)> {
-        (0..).zip(&mut self.slots).filter_map(|(number, slot)| slot.as_mut().map(|series| (number, series)))
+        (0..)
+            .zip(&mut self.slots)
+            .filter_map(|(number, slot)| slot.as_mut().map(|series| (number, series)))
     }
 
     pub(crate) fn members(&self, operand: usize) -> &[SeriesNumber] {
@@ -230,30 +278,50 @@ impl SeriesTable {
 
     /// Whether this number is the series' own: the quick answer for batches that look like the one before.
     pub(crate) fn is(&self, number: SeriesNumber, metric: &str, tags: &Tags) -> bool {
-        self.get(number).is_some_and(|series| series.metric == metric && series.tags == *tags)
+        self.get(number)
+            .is_some_and(|series| series.metric == metric && series.tags == *tags)
     }
 
     pub(crate) fn find(&self, metric: &str, tags: &Tags) -> Option<SeriesNumber> {
         let numbers = self.index.get(metric)?;
-        numbers.iter().copied().find(|number| self.is(*number, metric, tags))
+        numbers
+            .iter()
+            .copied()
+            .find(|number| self.is(*number, metric, tags))
     }
 
     /// Takes in a series that operands of the set read; `None` if none does.
-    pub(crate) fn insert(&mut self, set: &FeatureSet, metric: &str, tags: &Tags) -> Option<SeriesNumber> {
-        let uses: Vec<u16> = (0..).zip(operands(set)).filter(|(_, o)| o.takes(metric, tags)).map(|(i, _)| i).collect();
+    pub(crate) fn insert(
+        &mut self,
+        set: &FeatureSet,
+        metric: &str,
+        tags: &Tags,
+    ) -> Option<SeriesNumber> {
+        let uses: Vec<u16> = (0..)
+            .zip(operands(set))
+            .filter(|(_, o)| o.takes(metric, tags))
+            .map(|(i, _)| i)
+            .collect();
         if uses.is_empty() {
             return None;
         }
-        let free = self.slots.iter().position(Option::is_none).unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() - 1
-        });
+        let free = self
+            .slots
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or_else(|| {
+                self.slots.push(None);
+                self.slots.len() - 1
+            });
         let number = free as SeriesNumber;
         for operand in &uses {
             let members = &mut self.members[usize::from(*operand)];
             members.insert(members.partition_point(|member| *member < number), number);
         }
-        self.index.entry(metric.to_owned()).or_default().push(number);
+        self.index
+            .entry(metric.to_owned())
+            .or_default()
+            .push(number);
         self.slots[free] = Some(Series {
             metric: metric.to_owned(),
             tags: tags.clone(),
@@ -270,7 +338,9 @@ impl SeriesTable {
 
     /// Forgets a series.
     pub(crate) fn remove(&mut self, number: SeriesNumber) {
-        let Some(series) = self.slots.get_mut(number as usize).and_then(Option::take) else { return };
+        let Some(series) = self.slots.get_mut(number as usize).and_then(Option::take) else {
+            return;
+        };
         for operand in &series.uses {
             self.members[usize::from(*operand)].retain(|member| *member != number);
         }
@@ -289,18 +359,30 @@ impl SeriesTable {
     /// The series that has been quiet for longest, unless this very batch brought all of them.
     pub(crate) fn quietest(&self, arrival: u64) -> Option<SeriesNumber> {
         let others = self.iter().filter(|(_, series)| series.arrival != arrival);
-        others.min_by_key(|(number, series)| (series.arrival, *number)).map(|(number, _)| number)
+        others
+            .min_by_key(|(number, series)| (series.arrival, *number))
+            .map(|(number, _)| number)
     }
 
     /// The value of a tag of a series.
     pub(crate) fn tag(&self, number: SeriesNumber, key: &str) -> Option<&str> {
-        self.get(number).and_then(|series| series.tags.get(key)).map(String::as_str)
+        self.get(number)
+            .and_then(|series| series.tags.get(key))
+            .map(String::as_str)
     }
 
     pub(crate) fn bytes(&self) -> usize {
         let series: usize = self.iter().map(|(_, series)| series.bytes()).sum();
-        let members: usize = self.members.iter().map(|members| members.capacity() * 4 + 24).sum();
-        let index: usize = self.index.iter().map(|(key, numbers)| key.capacity() + numbers.capacity() * 4 + 64).sum();
+        let members: usize = self
+            .members
+            .iter()
+            .map(|members| members.capacity() * 4 + 24)
+            .sum();
+        let index: usize = self
+            .index
+            .iter()
+            .map(|(key, numbers)| key.capacity() + numbers.capacity() * 4 + 64)
+            .sum();
         series + members + index
     }
 }

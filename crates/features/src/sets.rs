@@ -6,8 +6,8 @@ use forewarn_types::{Kind, StepLength, metric};
 
 use crate::calendar::Calendar;
 use crate::definition::{
-    FeatureDef, FeatureSet, FeatureSetConfig, FeatureSource, LimitConfig, LimitDef, MetricConfig, MetricDef, Operand,
-    OperandConfig, TagFilter, TagRule,
+    FeatureDef, FeatureSet, FeatureSetConfig, FeatureSource, LimitConfig, LimitDef, MetricConfig,
+    MetricDef, Operand, OperandConfig, TagFilter, TagRule,
 };
 use crate::transform::{Temporal, Transform, parse_span};
 
@@ -46,7 +46,8 @@ impl FeatureSets {
     /// Never: a test reads them.
     #[must_use]
     pub fn standard() -> Self {
-        Self::from_configs(&standard_configs(), |_| "standard".to_owned()).expect("the compiled-in sets are valid")
+        Self::from_configs(&standard_configs(), |_| "standard".to_owned())
+            .expect("the compiled-in sets are valid")
     }
 
     /// These sets and the user's own.
@@ -62,18 +63,37 @@ impl FeatureSets {
         })
     }
 
-    fn from_configs(configs: &[FeatureSetConfig], path: impl Fn(usize) -> String) -> Result<Self, Vec<SetError>> {
+    fn from_configs(
+        configs: &[FeatureSetConfig],
+        path: impl Fn(usize) -> String,
+    ) -> Result<Self, Vec<SetError>> {
         let mut errors = Vec::new();
         let mut sets: Vec<FeatureSet> = Vec::new();
         for (index, config) in configs.iter().enumerate() {
-            let mut check = Check { path: path(index), errors: &mut errors };
+            let mut check = Check {
+                path: path(index),
+                errors: &mut errors,
+            };
             let set = check.set(config);
             if sets.iter().any(|known| known.id == set.id) {
-                check.error("name", format!("feature set `{}` exists already, raise its version or rename it", set.id));
+                check.error(
+                    "name",
+                    format!(
+                        "feature set `{}` exists already, raise its version or rename it",
+                        set.id
+                    ),
+                );
             }
             sets.push(set);
         }
-        if errors.is_empty() { Ok(Self { sets, digest: digest(configs) }) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Self {
+                sets,
+                digest: digest(configs),
+            })
+        } else {
+            Err(errors)
+        }
     }
 
     /// The set with this id (`host/1`).
@@ -101,7 +121,10 @@ impl FeatureSets {
 }
 
 fn standard_configs() -> Vec<FeatureSetConfig> {
-    [HOST, APPLICATION, DATABASE].iter().map(|text| toml::from_str(text).expect("a test reads them")).collect()
+    [HOST, APPLICATION, DATABASE]
+        .iter()
+        .map(|text| toml::from_str(text).expect("a test reads them"))
+        .collect()
 }
 
 fn digest(configs: &[FeatureSetConfig]) -> String {
@@ -117,12 +140,18 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn error(&mut self, key: &str, problem: impl Into<String>) {
-        self.errors.push(SetError { path: format!("{}.{key}", self.path), problem: problem.into() });
+        self.errors.push(SetError {
+            path: format!("{}.{key}", self.path),
+            problem: problem.into(),
+        });
     }
 
     fn set(&mut self, config: &FeatureSetConfig) -> FeatureSet {
         if !is_word(&config.name) {
-            self.error("name", "expected lower-case letters, digits and underscores, beginning with a letter");
+            self.error(
+                "name",
+                "expected lower-case letters, digits and underscores, beginning with a letter",
+            );
         }
         if config.kinds.is_empty() {
             self.error("kinds", "expected at least one kind of resource");
@@ -130,19 +159,25 @@ impl Check<'_> {
         if config.metrics.is_empty() {
             self.error("metrics", "expected at least one metric");
         }
-        let step = config.step.as_ref().and_then(|text| match parse_span(text) {
-            Ok(millis) => StepLength::from_millis(millis),
-            Err(problem) => {
-                self.error("step", problem);
-                None
-            }
-        });
+        let step = config
+            .step
+            .as_ref()
+            .and_then(|text| match parse_span(text) {
+                Ok(millis) => StepLength::from_millis(millis),
+                Err(problem) => {
+                    self.error("step", problem);
+                    None
+                }
+            });
         let mut features = Features::default();
         let mut metrics: Vec<MetricDef> = Vec::new();
         for (index, metric) in config.metrics.iter().enumerate() {
             let key = format!("metrics[{index}]");
             if metrics.iter().any(|known| known.name == metric.name) {
-                self.error(&format!("{key}.name"), format!("metric `{}` is defined twice", metric.name));
+                self.error(
+                    &format!("{key}.name"),
+                    format!("metric `{}` is defined twice", metric.name),
+                );
             }
             let def = self.metric(&key, index, metric, &mut features);
             metrics.push(def);
@@ -151,20 +186,33 @@ impl Check<'_> {
             let key = format!("temporal[{index}]");
             match name.parse::<Temporal>() {
                 Ok(temporal) => {
-                    let feature = FeatureDef { name: format!("time.{name}"), source: FeatureSource::Time(temporal) };
+                    let feature = FeatureDef {
+                        name: format!("time.{name}"),
+                        source: FeatureSource::Time(temporal),
+                    };
                     self.feature(&key, feature, &mut features);
                 }
                 Err(problem) => self.error(&key, problem),
             }
         }
         if metrics.len() > METRICS_MAX || features.list.len() > FEATURES_MAX {
-            self.error("metrics", format!("at most {METRICS_MAX} metrics and {FEATURES_MAX} features make a set"));
+            self.error(
+                "metrics",
+                format!("at most {METRICS_MAX} metrics and {FEATURES_MAX} features make a set"),
+            );
         }
         if config.limits.len() > LIMITS_MAX {
             self.error("limits", format!("at most {LIMITS_MAX} limits make a set"));
         }
-        let limits = config.limits.iter().enumerate().map(|(index, limit)| self.limit(index, limit)).collect();
-        let calendar = Calendar::new(&config.calendar, |key, problem| self.error(&format!("calendar.{key}"), problem));
+        let limits = config
+            .limits
+            .iter()
+            .enumerate()
+            .map(|(index, limit)| self.limit(index, limit))
+            .collect();
+        let calendar = Calendar::new(&config.calendar, |key, problem| {
+            self.error(&format!("calendar.{key}"), problem)
+        });
         FeatureSet {
             name: config.name.clone(),
             version: config.version,
@@ -178,18 +226,30 @@ impl Check<'_> {
         }
     }
 
-    fn metric(&mut self, key: &str, index: usize, config: &MetricConfig, features: &mut Features) -> MetricDef {
+    fn metric(
+        &mut self,
+        key: &str,
+        index: usize,
+        config: &MetricConfig,
+        features: &mut Features,
+    ) -> MetricDef {
         if !config.name.split('.').all(is_word) || config.name.split('.').next() == Some("time") {
             let problem = "expected words of lower-case letters, digits and underscores joined by dots, not under `time`";
             self.error(&format!("{key}.name"), problem);
         }
         if !(config.floor.is_finite() && config.floor > 0.0) {
-            self.error(&format!("{key}.floor"), "expected a positive number: the smallest deviation that matters");
+            self.error(
+                &format!("{key}.floor"),
+                "expected a positive number: the smallest deviation that matters",
+            );
         }
         let value_index = features.list.len();
         let define = |transform: Transform| FeatureDef {
             name: format!("{}.{transform}", config.name),
-            source: FeatureSource::Metric { metric: index, transform },
+            source: FeatureSource::Metric {
+                metric: index,
+                transform,
+            },
         };
         self.feature(&format!("{key}.name"), define(Transform::Value), features);
         for (place, name) in config.features.iter().enumerate() {
@@ -213,13 +273,19 @@ impl Check<'_> {
             direction: config.direction,
             value_index,
             operand: self.operand(key, &own),
-            over: config.over.as_ref().map(|over| self.operand(&format!("{key}.over"), over)),
+            over: config
+                .over
+                .as_ref()
+                .map(|over| self.operand(&format!("{key}.over"), over)),
         }
     }
 
     fn feature(&mut self, key: &str, feature: FeatureDef, features: &mut Features) {
         match features.seen.get(&feature.name) {
-            Some(first) => self.error(key, format!("feature `{}` is defined already at {first}", feature.name)),
+            Some(first) => self.error(
+                key,
+                format!("feature `{}` is defined already at {first}", feature.name),
+            ),
             None => {
                 features.seen.insert(feature.name.clone(), key.to_owned());
                 features.list.push(feature);
@@ -248,7 +314,10 @@ impl Check<'_> {
         }
         // Anybody may push metrics of their own, but `system.` is the collector's, and there a wrong name is a typo.
         if from.starts_with("system.") && metric::unit(from).is_none() {
-            self.error(&format!("{key}.from"), format!("unknown metric `{from}`: no collector measures it"));
+            self.error(
+                &format!("{key}.from"),
+                format!("unknown metric `{from}`: no collector measures it"),
+            );
         }
         let mut tags = Vec::new();
         for (tag, filter) in &config.tags {
@@ -264,11 +333,19 @@ impl Check<'_> {
                 }
             }
             if values.is_empty() {
-                self.error(&format!("{key}.tags.{tag}"), "expected a value, or a list with at least one");
+                self.error(
+                    &format!("{key}.tags.{tag}"),
+                    "expected a value, or a list with at least one",
+                );
             }
             tags.push((tag.clone(), rule));
         }
-        Operand { from: from.to_owned(), combine: config.combine, reading: config.reading, tags }
+        Operand {
+            from: from.to_owned(),
+            combine: config.combine,
+            reading: config.reading,
+            tags,
+        }
     }
 }
 
@@ -281,5 +358,7 @@ struct Features {
 
 fn is_word(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }

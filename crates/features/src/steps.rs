@@ -14,8 +14,8 @@
 //!   its step are read anew (rates of the next sample too), and rows, minutes and weighted means of later vectors hold
 //!   it. If it is older, the late samples of one step in one batch enter their minute's count, mean, spread, least
 //!   and greatest (its median stays), provided they are all that a metric needs and that step had no value yet.
-//! - Slower series, whose interval is longer than the step, are not waited for: their value is carried for two of their
-//!   own intervals.
+//! - Slower series, whose interval is longer than the step, are not waited for, and are late only beyond their own
+//!   interval: their value is carried for two of their own intervals.
 //! - The step is the set's own, or the shortest interval among the sources that are alive: a source with a shorter
 //!   one changes it at once, and when none as short was seen in five closed steps, the next longer one takes over.
 //!   Windows begin anew on the new grid.
@@ -43,11 +43,17 @@ const VECTORS_MAX: usize = 50_000;
 /// Times beyond are no measurement: the years 1970 to 9999. It also keeps all arithmetic on times far from overflow.
 const TIMES: std::ops::RangeInclusive<i64> = 0..=253_402_300_799_999;
 
+/// Stretches of steps that had their vector before the clock came back; beyond, they are seen as one.
+const DONE_MAX: usize = 8;
+
 /// In place of a series' number: no operand of the set reads it, or the sample is unusable.
 const NOBODY: SeriesNumber = SeriesNumber::MAX;
 
 /// A sample that is not there.
-const NO_POINT: Point = Point { time: i64::MIN, value: 0.0 };
+const NO_POINT: Point = Point {
+    time: i64::MIN,
+    value: 0.0,
+};
 
 /// The state of one resource under one feature set.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,7 +80,7 @@ pub struct Steps {
     /// The last jump ahead.
     jump: Option<Jump>,
     /// Steps that ended after the first and up to the second moment have had their vector, before the clock came back.
-    done: Option<(i64, i64)>,
+    done: Vec<(i64, i64)>,
     /// Counts batches, to tell which series has been quiet for longest.
     arrival: u64,
     #[serde(skip)]
@@ -94,7 +100,10 @@ struct Open {
 
 impl Open {
     fn get(&self, number: SeriesNumber) -> Option<Point> {
-        self.points.get(number as usize).copied().filter(|point| point.time != NO_POINT.time)
+        self.points
+            .get(number as usize)
+            .copied()
+            .filter(|point| point.time != NO_POINT.time)
     }
 
     /// Takes in a point and returns the one that was there for the same moment.
@@ -111,7 +120,10 @@ impl Open {
     }
 
     fn iter(&self) -> impl Iterator<Item = (SeriesNumber, Point)> {
-        (0..).zip(&self.points).filter(|(_, point)| point.time != NO_POINT.time).map(|(number, point)| (number, *point))
+        (0..)
+            .zip(&self.points)
+            .filter(|(_, point)| point.time != NO_POINT.time)
+            .map(|(number, point)| (number, *point))
     }
 }
 
@@ -148,7 +160,7 @@ impl Steps {
             late: 0,
             late_since: None,
             jump: None,
-            done: None,
+            done: Vec::new(),
             arrival: 0,
             plan: Some(plan),
             layout: Vec::new(),
@@ -158,7 +170,9 @@ impl Steps {
     /// Makes what a snapshot leaves out. Says whether the state fits the engine's sets.
     #[must_use]
     pub fn relink(&mut self, engine: &mut Engine) -> bool {
-        let Some(set) = engine.set(self.set) else { return false };
+        let Some(set) = engine.set(self.set) else {
+            return false;
+        };
         self.series.rebuild(set);
         let plan = engine.plan(self.set, self.step);
         let fits = self.history.fits(&plan);
@@ -193,17 +207,35 @@ impl Steps {
     /// Memory of this state in bytes, without the allocator's own.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let open: usize = self.open.values().map(|open| open.points.capacity() * size_of::<Point>() + 64).sum();
-        size_of::<Self>() + self.series.bytes() + self.history.bytes() + open + self.layout.capacity() * 4
+        let open: usize = self
+            .open
+            .values()
+            .map(|open| open.points.capacity() * size_of::<Point>() + 64)
+            .sum();
+        size_of::<Self>()
+            + self.series.bytes()
+            + self.history.bytes()
+            + open
+            + self.layout.capacity() * 4
     }
 
     /// Takes in a batch, and pushes the vectors of the steps that it closes. `log_time` is that of its record.
-    pub fn apply(&mut self, engine: &mut Engine, batch: &SampleBatch, log_time: LogTime, out: &mut Vec<FeatureVector>) {
+    pub fn apply(
+        &mut self,
+        engine: &mut Engine,
+        batch: &SampleBatch,
+        log_time: LogTime,
+        out: &mut Vec<FeatureVector>,
+    ) {
         let sets = Arc::clone(&engine.sets);
-        let Some(set) = sets.all().get(self.set) else { return };
+        let Some(set) = sets.all().get(self.set) else {
+            return;
+        };
         self.arrival += 1;
         let (samples, read) = self.resolve(engine, set, batch);
-        let Some(newest) = samples.iter().map(|sample| sample.point.time).max() else { return };
+        let Some(newest) = samples.iter().map(|sample| sample.point.time).max() else {
+            return;
+        };
         if read && set.step.is_none() && batch.interval.millis() < self.step.millis() {
             self.change_step(engine, batch.interval);
         }
@@ -212,7 +244,8 @@ impl Steps {
         }
         for step in self.by_step(samples) {
             if out.len() + self.open.len() >= VECTORS_MAX {
-                engine.counts.unusable += step.iter().filter(|sample| sample.number != NOBODY).count() as u64;
+                engine.counts.unusable +=
+                    step.iter().filter(|sample| sample.number != NOBODY).count() as u64;
                 continue;
             }
             self.take(engine, set, batch, &step);
@@ -221,7 +254,12 @@ impl Steps {
     }
 
     /// Finds the series of each sample, and whether any is read by the set.
-    fn resolve(&mut self, engine: &mut Engine, set: &FeatureSet, batch: &SampleBatch) -> (Vec<Arrived>, bool) {
+    fn resolve(
+        &mut self,
+        engine: &mut Engine,
+        set: &FeatureSet,
+        batch: &SampleBatch,
+    ) -> (Vec<Arrived>, bool) {
         let mut arrived = Vec::with_capacity(batch.samples.len());
         let mut layout = std::mem::take(&mut self.layout);
         layout.resize(batch.samples.len(), NOBODY);
@@ -237,7 +275,9 @@ impl Steps {
                 *hint
             } else {
                 let found = self.series.find(&sample.metric, &sample.tags);
-                found.or_else(|| self.meet(engine, set, &sample.metric, &sample.tags)).unwrap_or(NOBODY)
+                found
+                    .or_else(|| self.meet(engine, set, &sample.metric, &sample.tags))
+                    .unwrap_or(NOBODY)
             };
             *hint = number;
             if let Some(series) = self.series.get_mut(number) {
@@ -247,7 +287,13 @@ impl Steps {
                 engine.counts.samples += 1;
                 read = true;
             }
-            arrived.push(Arrived { number, point: Point { time, value: sample.value } });
+            arrived.push(Arrived {
+                number,
+                point: Point {
+                    time,
+                    value: sample.value,
+                },
+            });
         }
         self.layout = layout;
         (arrived, read)
@@ -289,15 +335,27 @@ impl Steps {
     /// The samples of each step, in the order of the steps; within a step as they came.
     fn by_step(&self, mut samples: Vec<Arrived>) -> Vec<Vec<Arrived>> {
         let end = |sample: &Arrived| self.step.end_of(EventTime(sample.point.time));
-        if samples.windows(2).all(|pair| end(&pair[0]) == end(&pair[1])) {
+        if samples
+            .windows(2)
+            .all(|pair| end(&pair[0]) == end(&pair[1]))
+        {
             return vec![samples];
         }
         samples.sort_by_key(end);
-        samples.chunk_by(|a, b| end(a) == end(b)).map(<[Arrived]>::to_vec).collect()
+        samples
+            .chunk_by(|a, b| end(a) == end(b))
+            .map(<[Arrived]>::to_vec)
+            .collect()
     }
 
     /// Puts the samples of one step where they belong.
-    fn take(&mut self, engine: &mut Engine, set: &FeatureSet, batch: &SampleBatch, samples: &[Arrived]) {
+    fn take(
+        &mut self,
+        engine: &mut Engine,
+        set: &FeatureSet,
+        batch: &SampleBatch,
+        samples: &[Arrived],
+    ) {
         let mut late = Vec::new();
         for sample in samples {
             self.newest = self.newest.max(sample.point.time);
@@ -312,31 +370,63 @@ impl Steps {
             let open = self.open.entry(end).or_default();
             open.backfill |= batch.backfill;
             match open.take(sample.number, sample.point) {
-                Some(known) if known.value.to_bits() == sample.point.value.to_bits() => engine.counts.duplicates += 1,
+                Some(known) if known.value.to_bits() == sample.point.value.to_bits() => {
+                    engine.counts.duplicates += 1
+                }
                 Some(_) => engine.counts.conflicting += 1,
                 None => {}
             }
         }
         if !late.is_empty() {
-            self.late = self.late.saturating_add(u32::try_from(late.len()).unwrap_or(u32::MAX));
-            engine.counts.late += late.len() as u64;
+            let count = late.iter().filter(|sample| self.is_late(sample)).count();
+            self.count_late(engine, count);
             self.work_in(engine, set, &late);
         }
     }
 
+    /// Whether a sample of a closed step counts as late. Nobody waited for a slower series, so it is not late as long
+    /// as it lies within its own interval.
+    fn is_late(&self, sample: &Arrived) -> bool {
+        let (Some(closed), Some(series)) = (self.closed, self.series.get(sample.number)) else {
+            return true;
+        };
+        series.interval <= self.step.millis() || sample.point.time < closed - series.interval
+    }
+
+    fn count_late(&mut self, engine: &mut Engine, count: usize) {
+        engine.counts.late += count as u64;
+        self.late = self
+            .late
+            .saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
     /// Closes the open steps that are due, oldest first.
-    fn close_ready(&mut self, engine: &mut Engine, set: &FeatureSet, batch: &SampleBatch, out: &mut Vec<FeatureVector>) {
+    fn close_ready(
+        &mut self,
+        engine: &mut Engine,
+        set: &FeatureSet,
+        batch: &SampleBatch,
+        out: &mut Vec<FeatureVector>,
+    ) {
         while let Some((&end, open)) = self.open.first_key_value() {
             let step = self.step.millis();
             let delay = |remote: bool| {
                 let own = step * i64::from(engine.rules.delay_steps);
-                let least = i64::try_from(engine.rules.remote_delay.as_millis()).unwrap_or(i64::MAX / 4);
+                let least =
+                    i64::try_from(engine.rules.remote_delay.as_millis()).unwrap_or(i64::MAX / 4);
                 if remote { own.max(least) } else { own }
             };
-            let known = || self.series.iter().filter(|(_, series)| series.seen != 0 && series.interval <= step);
+            let known = || {
+                self.series
+                    .iter()
+                    .filter(|(_, series)| series.seen != 0 && series.interval <= step)
+            };
             if self.closed.is_some_and(|closed| end - step > closed) {
                 // The last of the missing steps ends where this one begins.
-                let delay = known().map(|(_, series)| delay(series.remote)).max().unwrap_or(delay(false));
+                let delay = known()
+                    .map(|(_, series)| delay(series.remote))
+                    .max()
+                    .unwrap_or(delay(false));
                 if self.newest < end - step + delay {
                     return;
                 }
@@ -345,8 +435,13 @@ impl Steps {
             let missing = known().filter(|(number, _)| open.get(*number).is_none());
             let missing = missing.map(|(_, series)| delay(series.remote)).max();
             if missing.is_some() || !anything_known {
-                let present = || open.iter().filter_map(|(number, _)| self.series.get(number));
-                let delay = missing.or_else(|| present().map(|s| delay(s.remote)).max()).unwrap_or(delay(false));
+                let present = || {
+                    open.iter()
+                        .filter_map(|(number, _)| self.series.get(number))
+                };
+                let delay = missing
+                    .or_else(|| present().map(|s| delay(s.remote)).max())
+                    .unwrap_or(delay(false));
                 if self.newest < end + delay {
                     return;
                 }
@@ -373,7 +468,11 @@ impl Steps {
                 series.push(point, end, step);
             }
         }
-        let at = StepAt { end, step, closing: true };
+        let at = StepAt {
+            end,
+            step,
+            closing: true,
+        };
         let mut first_limit = 0;
         engine.row.clear();
         engine.ages.clear();
@@ -387,14 +486,28 @@ impl Steps {
             engine.ages.push(age);
         }
         self.history.push(&plan, end / step, &engine.row);
-        let moment = if plan.temporal { set.calendar.at(EventTime(end - step)) } else { None };
-        self.history.features(&plan, &engine.ages, moment, &mut engine.scratch, &mut engine.values);
+        let moment = if plan.temporal {
+            set.calendar.at(EventTime(end - step))
+        } else {
+            None
+        };
+        self.history.features(
+            &plan,
+            &engine.ages,
+            moment,
+            &mut engine.scratch,
+            &mut engine.values,
+        );
         let limits = reading::limits(set, &self.series, first_limit, at);
 
         if let Some(from) = self.closed {
-            let reanchor = i64::try_from(engine.rules.reanchor_after.as_millis()).unwrap_or(i64::MAX);
+            let reanchor =
+                i64::try_from(engine.rules.reanchor_after.as_millis()).unwrap_or(i64::MAX);
             if end - step - from >= reanchor {
-                self.jump = Some(Jump { from, to: end - step });
+                self.jump = Some(Jump {
+                    from,
+                    to: end - step,
+                });
             }
         }
         self.closed = Some(end);
@@ -406,7 +519,12 @@ impl Steps {
             let seen = u8::from(open.get(number).is_some());
             series.seen = (series.seen << 1 | seen) & ((1 << KNOWN_STEPS) - 1);
             let kept = (LATE_STEPS * step).max(i64::from(KNOWN_STEPS) * series.interval);
-            if series.seen == 0 && series.points.back().is_none_or(|last| last.time < end - kept) {
+            if series.seen == 0
+                && series
+                    .points
+                    .back()
+                    .is_none_or(|last| last.time < end - kept)
+            {
                 forgotten.push(number);
             }
         }
@@ -417,14 +535,12 @@ impl Steps {
             }
         }
 
-        let had_one = self.done.is_some_and(|(from, to)| end > from && end <= to);
-        if self.done.is_some_and(|(_, to)| end >= to) {
-            self.done = None;
-        }
+        let had_one = self.done.iter().any(|(from, to)| end > *from && end <= *to);
+        // What lies before the place to which the clock can still come back is over.
+        let over = self.jump.map_or(end, |jump| jump.from.min(end));
+        self.done.retain(|(_, to)| *to > over);
         let vector = if had_one {
-            let points = open.iter().count();
-            engine.counts.late += points as u64;
-            self.late = self.late.saturating_add(u32::try_from(points).unwrap_or(u32::MAX));
+            self.count_late(engine, open.iter().count());
             None
         } else {
             engine.counts.vectors += 1;
@@ -459,7 +575,9 @@ impl Steps {
             let end = self.step.end_of(EventTime(point.time)).millis();
             step_end = end;
             let place = self.recent.iter().position(|recent| *recent == end);
-            let Some(series) = self.series.get_mut(*number) else { continue };
+            let Some(series) = self.series.get_mut(*number) else {
+                continue;
+            };
             if let Some(place) = place {
                 // Else a series that always comes second would never be waited for.
                 series.seen |= 1 << place;
@@ -480,33 +598,54 @@ impl Steps {
                     continue;
                 }
             }
-            let next = series.next_after(point.time).map(|time| self.step.end_of(EventTime(time)).millis());
+            let next = series
+                .next_after(point.time)
+                .map(|time| self.step.end_of(EventTime(time)).millis());
             for operand in &series.uses {
                 let metric = firsts.partition_point(|first| first <= &usize::from(*operand)) - 1;
-                let Some(def) = set.metrics.get(metric) else { continue };
+                let Some(def) = set.metrics.get(metric) else {
+                    continue;
+                };
                 if series.interval > step {
                     // Its value was, or should have been, carried up to its next one.
                     let last = next.unwrap_or(closed).min(closed);
-                    stale.extend((0..=(last - end) / step).map(|ahead| (metric, end + ahead * step)));
+                    stale.extend(
+                        (0..=(last - end) / step).map(|ahead| (metric, end + ahead * step)),
+                    );
                 } else {
                     stale.insert((metric, end));
-                    let readings = std::iter::once(&def.operand).chain(&def.over).map(|operand| operand.reading);
-                    if let Some(next) = next.filter(|_| readings.into_iter().any(|r| r != Reading::Gauge)) {
+                    let readings = std::iter::once(&def.operand)
+                        .chain(&def.over)
+                        .map(|operand| operand.reading);
+                    if let Some(next) =
+                        next.filter(|_| readings.into_iter().any(|r| r != Reading::Gauge))
+                    {
                         stale.insert((metric, next));
                     }
                 }
             }
         }
         for (metric, end) in stale.into_iter().filter(|(_, end)| *end <= closed) {
-            let at = StepAt { end, step, closing: false };
+            let at = StepAt {
+                end,
+                step,
+                closing: false,
+            };
             let (value, _) = reading::metric(set, &self.series, metric, firsts[metric], at);
-            self.history.amend(&plan, end / step, metric, value, &mut engine.scratch);
+            self.history
+                .amend(&plan, end / step, metric, value, &mut engine.scratch);
         }
         if !old.is_empty() {
             for (metric, first) in firsts.iter().enumerate().take(set.metrics.len()) {
                 let value = reading::metric_of_late(set, &self.series, metric, *first, step, &old);
                 if !value.is_nan() {
-                    self.history.add_late(&plan, step_end / step, metric, value, &mut engine.scratch);
+                    self.history.add_late(
+                        &plan,
+                        step_end / step,
+                        metric,
+                        value,
+                        &mut engine.scratch,
+                    );
                 }
             }
         }
@@ -533,9 +672,18 @@ impl Steps {
         if set.step.is_some() {
             return;
         }
-        let alive = self.series.iter().filter(|(_, series)| series.seen != 0).map(|(_, series)| series.interval);
-        let Some(fastest) = alive.min().filter(|fastest| *fastest > self.step.millis()) else { return };
-        if let Some(step) = u32::try_from(fastest).ok().and_then(StepLength::from_millis) {
+        let alive = self
+            .series
+            .iter()
+            .filter(|(_, series)| series.seen != 0)
+            .map(|(_, series)| series.interval);
+        let Some(fastest) = alive.min().filter(|fastest| *fastest > self.step.millis()) else {
+            return;
+        };
+        if let Some(step) = u32::try_from(fastest)
+            .ok()
+            .and_then(StepLength::from_millis)
+        {
             self.change_step(engine, step);
         }
     }
@@ -547,20 +695,34 @@ impl Steps {
             return;
         };
         let since = *self.late_since.get_or_insert(log_time);
-        let Some(jump) = self.jump.filter(|jump| newest >= jump.from) else { return };
+        let Some(jump) = self.jump.filter(|jump| newest >= jump.from) else {
+            return;
+        };
         if log_time.since(since) < engine.rules.reanchor_after {
             return;
         }
-        let (from, to) = self.done.unwrap_or((jump.to, closed));
-        self.done = Some((from.min(jump.to), to.max(closed)));
+        if self.done.len() == DONE_MAX {
+            // A resource whose clock does nothing but jump loses vectors rather than getting some twice.
+            let to = self.done.iter().map(|(_, to)| *to).max().unwrap_or(closed);
+            let from = self
+                .done
+                .iter()
+                .map(|(from, _)| *from)
+                .min()
+                .unwrap_or(jump.to);
+            self.done = vec![(from, to)];
+        }
+        self.done.push((jump.to, closed));
         self.closed = Some(jump.from);
         self.newest = jump.from;
         self.jump = None;
         self.late_since = None;
         self.recent.clear();
-        let dropped: usize = std::mem::take(&mut self.open).values().map(|open| open.iter().count()).sum();
-        engine.counts.late += dropped as u64;
-        self.late = self.late.saturating_add(u32::try_from(dropped).unwrap_or(u32::MAX));
+        let dropped = std::mem::take(&mut self.open)
+            .values()
+            .map(|open| open.iter().count())
+            .sum();
+        self.count_late(engine, dropped);
         for (_, series) in self.series.iter_mut() {
             series.seen = 0;
             series.points.retain(|point| point.time < jump.from);
@@ -571,7 +733,10 @@ impl Steps {
     }
 
     fn plan(&mut self, engine: &mut Engine) -> Arc<Plan> {
-        Arc::clone(self.plan.get_or_insert_with(|| engine.plan(self.set, self.step)))
+        Arc::clone(
+            self.plan
+                .get_or_insert_with(|| engine.plan(self.set, self.step)),
+        )
     }
 }
 

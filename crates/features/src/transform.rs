@@ -43,7 +43,11 @@ impl Window {
             Self::Span(span) => {
                 let step = u32::try_from(step.millis()).expect("a step is at most an hour");
                 let steps = (span / step).max(1);
-                if steps <= WINDOW_STEPS_MAX { Extent::Steps(steps) } else { Extent::Minutes(span / MINUTE_MS) }
+                if steps <= WINDOW_STEPS_MAX {
+                    Extent::Steps(steps)
+                } else {
+                    Extent::Minutes(span / MINUTE_MS)
+                }
             }
         }
     }
@@ -54,7 +58,9 @@ impl fmt::Display for Window {
         match *self {
             Self::Steps(steps) => steps.fmt(f),
             Self::Span(span) if span == 60 * MINUTE_MS => f.write_str("1h"),
-            Self::Span(span) if span.is_multiple_of(MINUTE_MS) => write!(f, "{}m", span / MINUTE_MS),
+            Self::Span(span) if span.is_multiple_of(MINUTE_MS) => {
+                write!(f, "{}m", span / MINUTE_MS)
+            }
             Self::Span(span) => write!(f, "{}s", span / 1_000),
         }
     }
@@ -87,7 +93,8 @@ pub enum Transform {
     Slope(Window),
     /// The value's distance from the window's mean in its standard deviations, which count as at least the floor.
     ZScore(Window),
-    /// Exponentially weighted mean with α = 2 / (span + 1), weights normalised; missing steps age the past.
+    /// Exponentially weighted mean with α = 2 / (span + 1), weights normalised; missing steps age the past, and with
+    /// all weights below a billionth it is undefined.
     Ewma(u32),
 }
 
@@ -123,7 +130,10 @@ impl FromStr for Transform {
     fn from_str(text: &str) -> Result<Self, String> {
         let unknown = || {
             let shown: String = text.chars().take(80).collect();
-            format!("unknown transform `{shown}`, expected one of {}", Self::FORMS)
+            format!(
+                "unknown transform `{shown}`, expected one of {}",
+                Self::FORMS
+            )
         };
         match text {
             "value" => return Ok(Self::Value),
@@ -134,7 +144,10 @@ impl FromStr for Transform {
         }
         let (name, argument) = text.rsplit_once('_').ok_or_else(unknown)?;
         // Two values make a spread, and a line needs two points.
-        let (steps, window) = (|| parse_steps(argument, 1), |least| parse_window(argument, least));
+        let (steps, window) = (
+            || parse_steps(argument, 1),
+            |least| parse_window(argument, least),
+        );
         match name {
             "lag" => steps().map(Self::Lag),
             "ewma" => steps().map(Self::Ewma),
@@ -154,7 +167,9 @@ impl FromStr for Transform {
 fn parse_steps(text: &str, least: u32) -> Result<u32, String> {
     match text.parse() {
         Ok(steps) if (least..=WINDOW_STEPS_MAX).contains(&steps) => Ok(steps),
-        _ => Err(format!("expected a number of steps from {least} to {WINDOW_STEPS_MAX}")),
+        _ => Err(format!(
+            "expected a number of steps from {least} to {WINDOW_STEPS_MAX}"
+        )),
     }
 }
 
@@ -237,11 +252,17 @@ impl FromStr for Temporal {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|temporal| temporal.as_str() == text).ok_or_else(|| {
-            let known: Vec<_> = Self::ALL.iter().map(|temporal| temporal.as_str()).collect();
-            let shown: String = text.chars().take(80).collect();
-            format!("unknown temporal feature `{shown}`, expected one of {}", known.join(", "))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|temporal| temporal.as_str() == text)
+            .ok_or_else(|| {
+                let known: Vec<_> = Self::ALL.iter().map(|temporal| temporal.as_str()).collect();
+                let shown: String = text.chars().take(80).collect();
+                format!(
+                    "unknown temporal feature `{shown}`, expected one of {}",
+                    known.join(", ")
+                )
+            })
     }
 }
 
@@ -252,8 +273,19 @@ mod tests {
     #[test]
     fn names_round_trip() {
         for name in [
-            "value", "age", "diff", "rate_of_change", "lag_3", "mean_10", "std_1m", "min_15m", "max_1h", "median_5",
-            "slope_5m", "zscore_30s", "ewma_12",
+            "value",
+            "age",
+            "diff",
+            "rate_of_change",
+            "lag_3",
+            "mean_10",
+            "std_1m",
+            "min_15m",
+            "max_1h",
+            "median_5",
+            "slope_5m",
+            "zscore_30s",
+            "ewma_12",
         ] {
             let transform: Transform = name.parse().expect(name);
             assert_eq!(transform.to_string(), name);
@@ -263,18 +295,34 @@ mod tests {
     #[test]
     fn wrong_names_are_answered_with_the_remedy() {
         let problem = |name: &str| name.parse::<Transform>().expect_err(name);
-        assert!(problem("meen_10").starts_with("unknown transform `meen_10`, expected one of value, age"));
-        assert_eq!(problem("lag_0"), "`lag_0`: expected a number of steps from 1 to 60");
-        assert_eq!(problem("std_1"), "`std_1`: expected a number of steps from 2 to 60");
-        assert_eq!(problem("mean_90s"), "`mean_90s`: a window beyond one minute is a whole number of minutes");
-        assert_eq!(problem("mean_2h"), "`mean_2h`: expected a span from 1s to 1h such as `30s`, `5m` or `1h`");
+        assert!(
+            problem("meen_10")
+                .starts_with("unknown transform `meen_10`, expected one of value, age")
+        );
+        assert_eq!(
+            problem("lag_0"),
+            "`lag_0`: expected a number of steps from 1 to 60"
+        );
+        assert_eq!(
+            problem("std_1"),
+            "`std_1`: expected a number of steps from 2 to 60"
+        );
+        assert_eq!(
+            problem("mean_90s"),
+            "`mean_90s`: a window beyond one minute is a whole number of minutes"
+        );
+        assert_eq!(
+            problem("mean_2h"),
+            "`mean_2h`: expected a span from 1s to 1h such as `30s`, `5m` or `1h`"
+        );
         assert!(problem("mean_99999999999999999999m").contains("expected a span"));
         assert!(problem("mean_é").contains("expected a span"));
     }
 
     #[test]
     fn a_window_is_exact_up_to_sixty_steps() {
-        let on = |window: Window, step| window.on(StepLength::from_millis(step).expect("within range"));
+        let on =
+            |window: Window, step| window.on(StepLength::from_millis(step).expect("within range"));
         assert_eq!(on(Window::Span(60_000), 1_000), Extent::Steps(60));
         assert_eq!(on(Window::Span(300_000), 1_000), Extent::Minutes(5));
         assert_eq!(on(Window::Span(300_000), 10_000), Extent::Steps(30));

@@ -10,24 +10,75 @@ fn the_standard_host_vector_is_complete() {
     let host = sets.by_id("host/1").expect("compiled in");
     assert!(host.features.len() >= 43, "{}", host.features.len());
     for name in [
-        "cpu.utilization", "cpu.user", "cpu.system", "cpu.iowait", "load.1m", "cpu.context_switches",
-        "memory.utilization", "memory.used", "swap.utilization", "memory.page_faults", "network.receive",
-        "network.transmit", "network.packets", "network.errors", "connections.tcp", "disk.read", "disk.write",
-        "disk.operations", "disk.busy", "filesystem.utilization", "filesystem.fill_rate", "filesystem.inodes",
-        "processes.count", "processes.created", "file_descriptors.utilization", "pressure.cpu", "pressure.memory",
+        "cpu.utilization",
+        "cpu.user",
+        "cpu.system",
+        "cpu.iowait",
+        "load.1m",
+        "cpu.context_switches",
+        "memory.utilization",
+        "memory.used",
+        "swap.utilization",
+        "memory.page_faults",
+        "network.receive",
+        "network.transmit",
+        "network.packets",
+        "network.errors",
+        "connections.tcp",
+        "disk.read",
+        "disk.write",
+        "disk.operations",
+        "disk.busy",
+        "filesystem.utilization",
+        "filesystem.fill_rate",
+        "filesystem.inodes",
+        "processes.count",
+        "processes.created",
+        "file_descriptors.utilization",
+        "pressure.cpu",
+        "pressure.memory",
         "pressure.io",
     ] {
         let metric = host.metric(name).expect(name);
-        assert_eq!(host.index_of(&format!("{name}.value")), Some(metric.value_index), "{name}");
+        assert_eq!(
+            host.index_of(&format!("{name}.value")),
+            Some(metric.value_index),
+            "{name}"
+        );
     }
-    let of = |prefix: &str| host.features.iter().filter(|feature| feature.name.starts_with(prefix)).count();
-    for base in ["cpu.utilization.", "memory.utilization.", "network.receive.", "disk.write."] {
+    let of = |prefix: &str| {
+        host.features
+            .iter()
+            .filter(|feature| feature.name.starts_with(prefix))
+            .count()
+    };
+    for base in [
+        "cpu.utilization.",
+        "memory.utilization.",
+        "network.receive.",
+        "disk.write.",
+    ] {
         assert!((9..=15).contains(&of(base)), "{base}: {}", of(base));
     }
     assert_eq!(of("time."), 6);
-    assert_eq!(sets.for_kind(Kind::Server).map(|set| set.id()).collect::<Vec<_>>(), ["host/1"]);
-    assert_eq!(sets.for_kind(Kind::Application).map(|set| set.id()).collect::<Vec<_>>(), ["application/1"]);
-    assert!(sets.by_id("application/1").expect("compiled in").index_of("logins.per_minute.value").is_some());
+    assert_eq!(
+        sets.for_kind(Kind::Server)
+            .map(|set| set.id())
+            .collect::<Vec<_>>(),
+        ["host/1"]
+    );
+    assert_eq!(
+        sets.for_kind(Kind::Application)
+            .map(|set| set.id())
+            .collect::<Vec<_>>(),
+        ["application/1"]
+    );
+    assert!(
+        sets.by_id("application/1")
+            .expect("compiled in")
+            .index_of("logins.per_minute.value")
+            .is_some()
+    );
 }
 
 #[test]
@@ -54,7 +105,9 @@ fn all_mistakes_are_told_at_once_with_their_paths() {
         "#,
     )
     .expect("well-formed");
-    let errors = FeatureSets::standard().with(&[config]).expect_err("wrong in many ways");
+    let errors = FeatureSets::standard()
+        .with(&[config])
+        .expect_err("wrong in many ways");
     let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
     expect![[r#"
         feature_sets[0].name: expected lower-case letters, digits and underscores, beginning with a letter
@@ -92,7 +145,13 @@ fn an_id_is_taken_once_and_the_digest_tells_definitions_apart() {
     let with = |floor| standard.with(&[own(2, floor)]).expect("fine");
     assert_ne!(with(1.0).digest(), with(2.0).digest());
     assert_eq!(with(1.0).digest(), with(1.0).digest());
-    assert_eq!(with(1.0).for_kind(Kind::Server).map(|set| set.id()).collect::<Vec<_>>(), ["host/1", "host/2"]);
+    assert_eq!(
+        with(1.0)
+            .for_kind(Kind::Server)
+            .map(|set| set.id())
+            .collect::<Vec<_>>(),
+        ["host/1", "host/2"]
+    );
 }
 
 #[test]
@@ -100,5 +159,10 @@ fn an_unknown_key_is_refused() {
     let error = toml::from_str::<FeatureSetConfig>(
         "name = \"x\"\nversion = 1\nkinds = []\n[[metrics]]\nname = \"x\"\nfrom = \"x\"\nunit = \"1\"\nfloor = 1.0\nfeature = []\n",
     );
-    assert!(error.expect_err("a typo").to_string().contains("unknown field `feature`"));
+    assert!(
+        error
+            .expect_err("a typo")
+            .to_string()
+            .contains("unknown field `feature`")
+    );
 }

@@ -157,7 +157,14 @@ fn a_late_sample_is_counted_and_enters_later_windows() {
             a@7000=8 -> [8000 a=8 a.lag_1=7 a.mean_3=7 late=2]
         "#]],
     );
-    assert_eq!((world.engine.counts.late, world.engine.counts.duplicates, world.engine.counts.conflicting), (3, 1, 1));
+    assert_eq!(
+        (
+            world.engine.counts.late,
+            world.engine.counts.duplicates,
+            world.engine.counts.conflicting
+        ),
+        (3, 1, 1)
+    );
 }
 
 #[test]
@@ -194,7 +201,12 @@ fn of_several_samples_in_a_step_the_last_in_event_time_counts_and_the_last_of_eq
         &mut world,
         &[
             &[("a", 0, 1.0), ("b", 0, 1.0)],
-            &[("a", 1_800, 3.0), ("a", 1_200, 2.0), ("a", 1_800, 4.0), ("a", 1_800, 4.0)],
+            &[
+                ("a", 1_800, 3.0),
+                ("a", 1_200, 2.0),
+                ("a", 1_800, 4.0),
+                ("a", 1_800, 4.0),
+            ],
             &[("a", 2_000, 1.0)],
         ],
         &expect![[r#"
@@ -203,7 +215,13 @@ fn of_several_samples_in_a_step_the_last_in_event_time_counts_and_the_last_of_eq
             a@2000=1 -> [1000 a=1 b=1]
         "#]],
     );
-    assert_eq!((world.engine.counts.duplicates, world.engine.counts.conflicting), (1, 1));
+    assert_eq!(
+        (
+            world.engine.counts.duplicates,
+            world.engine.counts.conflicting
+        ),
+        (1, 1)
+    );
 }
 
 #[test]
@@ -263,7 +281,8 @@ fn a_late_counter_sample_puts_both_rates_right() {
         c@5000=70 a@5000=0 -> [4000 c=- a=0 incomplete] [5000 c=20 a=0] [6000 c=10 a=0]
         c@3000=30 ->
         c@6000=80 a@6000=0 -> [7000 c=10 a=0 late=1]
-    "#]].assert_eq(&(lines.join("\n") + "\n"));
+    "#]]
+    .assert_eq(&(lines.join("\n") + "\n"));
 }
 
 #[test]
@@ -281,8 +300,16 @@ fn a_sum_over_devices_is_unknown_while_one_of_them_is_missing() {
             &all(4_000, 4.0),
             &all(5_000, 5.0),
             // A new device has no rate yet and adds nothing.
-            &[("c{d1}", 6_000, 6.0), ("c{d2}", 6_000, 60.0), ("c{d3}", 6_000, 1e9)],
-            &[("c{d1}", 7_000, 7.0), ("c{d2}", 7_000, 70.0), ("c{d3}", 7_000, 1e9 + 100.0)],
+            &[
+                ("c{d1}", 6_000, 6.0),
+                ("c{d2}", 6_000, 60.0),
+                ("c{d3}", 6_000, 1e9),
+            ],
+            &[
+                ("c{d1}", 7_000, 7.0),
+                ("c{d2}", 7_000, 70.0),
+                ("c{d3}", 7_000, 1e9 + 100.0),
+            ],
         ],
         &expect![[r#"
             c{d1}@0=0 c{d2}@0=0 ->
@@ -315,7 +342,7 @@ fn a_slower_series_is_carried_with_its_age_for_two_of_its_intervals() {
         b@1000=1 ->
         b@2000=2 -> [1000 b=0 a=- a.age=-] [2000 b=1 a=- a.age=-] [3000 b=2 a=- a.age=-]
         a@2500=7 ->
-        b@3000=3 -> [4000 b=3 a=7 a.age=1.5 late=1]
+        b@3000=3 -> [4000 b=3 a=7 a.age=1.5]
         b@4000=4 -> [5000 b=4 a=7 a.age=2.5]
         b@5000=5 -> [6000 b=5 a=7 a.age=3.5]
         b@6000=6 -> [7000 b=6 a=7 a.age=4.5]
@@ -324,7 +351,8 @@ fn a_slower_series_is_carried_with_its_age_for_two_of_its_intervals() {
         b@9000=9 -> [10000 b=9 a=7 a.age=7.5]
         b@10000=10 -> [11000 b=10 a=- a.age=-]
         b@11000=11 -> [12000 b=11 a=- a.age=-]
-    "#]].assert_eq(&(lines.join("\n") + "\n"));
+    "#]]
+    .assert_eq(&(lines.join("\n") + "\n"));
 }
 
 #[test]
@@ -380,7 +408,9 @@ fn the_step_follows_the_fastest_source_that_is_alive() {
         lines.push(world.send(&[("b", t, 2.0)]));
     }
     world.interval = 5_000;
-    for t in [15_000, 20_000, 25_000, 30_000, 35_000, 40_000, 45_000, 50_000, 55_000, 60_000] {
+    for t in [
+        15_000, 20_000, 25_000, 30_000, 35_000, 40_000, 45_000, 50_000, 55_000, 60_000,
+    ] {
         lines.push(world.send(&[("a", t, 3.0)]));
     }
     expect![[r#"
@@ -393,7 +423,7 @@ fn the_step_follows_the_fastest_source_that_is_alive() {
         b@15000=2 -> [16000 a=1 b=2 late=3]
         a@15000=3 ->
         a@20000=3 ->
-        a@25000=3 -> [21000 a=3 b=- incomplete late=1]
+        a@25000=3 -> [21000 a=3 b=- incomplete]
         a@30000=3 -> [26000 a=3 b=- incomplete]
         a@35000=3 -> [31000 a=3 b=- incomplete]
         a@40000=3 -> [36000 a=3 b=- incomplete]
@@ -401,7 +431,8 @@ fn the_step_follows_the_fastest_source_that_is_alive() {
         a@50000=3 -> [50000/5000 a=3 b=-] [55000/5000 a=3 b=-]
         a@55000=3 -> [60000/5000 a=3 b=-]
         a@60000=3 -> [65000/5000 a=3 b=-]
-    "#]].assert_eq(&(lines.join("\n") + "\n"));
+    "#]]
+    .assert_eq(&(lines.join("\n") + "\n"));
 }
 
 #[test]
@@ -414,7 +445,15 @@ fn a_clock_that_jumps_ahead_and_back_is_late_until_it_is_taken_back() {
     for t in [500, 501, 502] {
         lines.push(world.send(&[("a", t * 1_000, t as f64)]));
     }
-    for (second, log_time) in [(4, 10), (5, 100), (6, 309), (7, 310), (8, 311), (9, 312), (10, 313)] {
+    for (second, log_time) in [
+        (4, 10),
+        (5, 100),
+        (6, 309),
+        (7, 310),
+        (8, 311),
+        (9, 312),
+        (10, 313),
+    ] {
         world.log_time = log_time * 1_000;
         lines.push(world.send(&[("a", second * 1_000, second as f64)]));
     }
@@ -443,7 +482,8 @@ fn a_clock_that_jumps_ahead_and_back_is_late_until_it_is_taken_back() {
         a@502000=502 ->
         a@503000=503 -> [504000 a=503 b=- late=3]
         a@504000=504 -> [505000 a=504 b=-]
-    "#]].assert_eq(&(lines.join("\n") + "\n"));
+    "#]]
+    .assert_eq(&(lines.join("\n") + "\n"));
     assert_eq!(world.engine.counts.reanchored, 1);
 }
 

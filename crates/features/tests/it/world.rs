@@ -44,7 +44,9 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(set: &str) -> Self {
         let config: FeatureSetConfig = toml::from_str(set).expect("a set");
-        let sets = FeatureSets::standard().with(&[config]).unwrap_or_else(|errors| panic!("{errors:?}"));
+        let sets = FeatureSets::standard()
+            .with(&[config])
+            .unwrap_or_else(|errors| panic!("{errors:?}"));
         let set = sets.all().len() - 1;
         Self {
             engine: Engine::new(Arc::new(sets), StepRules::default()),
@@ -65,13 +67,18 @@ impl World {
             interval: StepLength::from_millis(self.interval).expect("within range"),
             backfill: false,
             time: EventTime(samples.first().map_or(0, |sample| sample.1)),
-            samples: samples.iter().map(|(name, time, value)| sample(name, *time, *value)).collect(),
+            samples: samples
+                .iter()
+                .map(|(name, time, value)| sample(name, *time, *value))
+                .collect(),
         }
     }
 
     pub(crate) fn apply(&mut self, batch: &SampleBatch) -> Vec<FeatureVector> {
         let engine = &mut self.engine;
-        let steps = self.steps.get_or_insert_with(|| Steps::new(engine, self.set, batch));
+        let steps = self
+            .steps
+            .get_or_insert_with(|| Steps::new(engine, self.set, batch));
         let mut out = Vec::new();
         steps.apply(engine, batch, LogTime(self.log_time), &mut out);
         out
@@ -81,7 +88,10 @@ impl World {
     pub(crate) fn send(&mut self, samples: &[(&str, i64, f64)]) -> String {
         let batch = self.batch(samples);
         let vectors = self.apply(&batch);
-        let what: Vec<_> = samples.iter().map(|(name, time, value)| format!("{name}@{time}={value}")).collect();
+        let what: Vec<_> = samples
+            .iter()
+            .map(|(name, time, value)| format!("{name}@{time}={value}"))
+            .collect();
         let mut text = format!("{} ->", what.join(" "));
         for vector in &vectors {
             write!(text, " {}", self.show(vector)).expect("text takes every write");
@@ -98,7 +108,12 @@ impl World {
         for name in &self.features {
             let value = vector.values[set.index_of(name).expect("a feature of the set")];
             let value = value.map_or("-".to_owned(), |value| value.to_string());
-            write!(text, " {}={value}", name.strip_suffix(".value").unwrap_or(name)).expect("text takes every write");
+            write!(
+                text,
+                " {}={value}",
+                name.strip_suffix(".value").unwrap_or(name)
+            )
+            .expect("text takes every write");
         }
         if vector.incomplete {
             text.push_str(" incomplete");
@@ -117,5 +132,11 @@ pub(crate) fn sample(name: &str, time: i64, value: f64) -> BatchSample {
     if let Some(device) = device.strip_suffix('}') {
         tags.insert("device".into(), device.into());
     }
-    BatchSample { metric: metric.into(), tags, metric_type: MetricType::Gauge, time: Some(EventTime(time)), value }
+    BatchSample {
+        metric: metric.into(),
+        tags,
+        metric_type: MetricType::Gauge,
+        time: Some(EventTime(time)),
+        value,
+    }
 }
