@@ -46,9 +46,8 @@ pub(crate) async fn acknowledge(
     }
     match timeout(patience, try_join_all(receipts)).await {
         Ok(outcome) => outcome.map(|_| ()).map_err(Into::into),
-        Err(_) => Err(Unacknowledged::Unknown(format!(
-            "no answer within {}",
-            forewarn_config::duration::format(patience)
-        ))),
+        Err(_) => Err(Unacknowledged::Unknown(
+            "it has not answered in time".into(),
+        )),
     }
 }

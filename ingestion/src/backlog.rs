@@ -27,7 +27,11 @@ impl Backlog {
     /// At most `max` batches wait.
     #[must_use]
     pub fn new(max: usize) -> Self {
-        Self { waiting: Mutex::default(), max: max.max(1), arrived: Notify::new() }
+        Self {
+            waiting: Mutex::default(),
+            max: max.max(1),
+            arrived: Notify::new(),
+        }
     }
 
     /// Puts a batch at the end; the oldest make room for it, and are counted and told.
@@ -40,9 +44,13 @@ impl Backlog {
         }
         drop(waiting);
         if given_up > 0 {
-            counter!("forewarn_ingestion_samples_dropped_total", "source" => "host").increment(given_up as u64);
+            counter!("forewarn_ingestion_samples_dropped_total", "source" => "host")
+                .increment(given_up as u64);
             // Once per interval at most, since that is how often a batch comes.
-            warn!(samples = given_up, "the log is away for too long: gave up the oldest samples of this host");
+            warn!(
+                samples = given_up,
+                "the log is away for too long: gave up the oldest samples of this host"
+            );
         }
         self.arrived.notify_one();
     }
@@ -50,7 +58,10 @@ impl Backlog {
     /// How many batches wait.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 
     /// Whether none waits.
@@ -60,7 +71,10 @@ impl Backlog {
     }
 
     fn pop(&self) -> Option<SampleBatch> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
     }
 
     /// Puts batch after batch into the log, in order; each one until it is acknowledged, since sending it again is safe.
@@ -91,8 +105,12 @@ async fn forward_one(record: SampleBatch, appender: &dyn Appender, accepted: &im
         match outcome {
             Ok(()) => return accepted(samples),
             Err(AppendError::Refused(problem)) => {
-                counter!("forewarn_ingestion_samples_dropped_total", "source" => "host").increment(samples);
-                error!(problem, samples, "the log refuses samples of this host for good");
+                counter!("forewarn_ingestion_samples_dropped_total", "source" => "host")
+                    .increment(samples);
+                error!(
+                    problem,
+                    samples, "the log refuses samples of this host for good"
+                );
                 return;
             }
             Err(AppendError::Full | AppendError::Unknown(_)) => tokio::time::sleep(PAUSE).await,
@@ -115,27 +133,43 @@ mod tests {
             time: EventTime(at),
             value: 1.0,
         };
-        SampleBatch::new(ResourceKey::new("here"), Kind::Server, "host", StepLength::SECOND, vec![sample])
+        SampleBatch::new(
+            ResourceKey::new("here"),
+            Kind::Server,
+            "host",
+            StepLength::SECOND,
+            vec![sample],
+        )
     }
 
     #[test]
     fn the_oldest_make_room() {
         let backlog = Backlog::new(2);
         (1..=5).for_each(|at| backlog.push(batch(at)));
-        let kept: Vec<i64> = std::iter::from_fn(|| backlog.pop()).map(|batch| batch.time.millis()).collect();
+        let kept: Vec<i64> = std::iter::from_fn(|| backlog.pop())
+            .map(|batch| batch.time.millis())
+            .collect();
         assert_eq!(kept, [4, 5]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn batches_go_out_in_order_and_again_until_they_are_acknowledged() {
         let log = MemoryLog::default();
-        log.answer_next([Err(AppendError::Unknown("cut".into())), Ok(()), Err(AppendError::Refused("no".into()))]);
+        log.answer_next([
+            Err(AppendError::Unknown("cut".into())),
+            Ok(()),
+            Err(AppendError::Refused("no".into())),
+        ]);
         let backlog = Backlog::new(10);
         (1..=3).for_each(|at| backlog.push(batch(at)));
         let accepted = std::cell::Cell::new(0);
         let forward = backlog.forward(&log, |samples| accepted.set(accepted.get() + samples));
         let _ = tokio::time::timeout(Duration::from_secs(60), forward).await;
-        let times: Vec<i64> = log.batches().iter().map(|batch| batch.time.millis()).collect();
+        let times: Vec<i64> = log
+            .batches()
+            .iter()
+            .map(|batch| batch.time.millis())
+            .collect();
         // The first was sent twice, the second is refused for good.
         assert_eq!(times, [1, 1, 2, 3]);
         assert_eq!(accepted.get(), 2);

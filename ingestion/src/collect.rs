@@ -31,11 +31,18 @@ pub fn collect(
             Next::Due { at, missed } => {
                 if missed > 0 {
                     counter!("forewarn_ingestion_host_collections_missed_total").increment(missed);
-                    tracing::warn!(missed, "this host was not measured in time; the moments are left out");
+                    tracing::warn!(
+                        missed,
+                        "this host was not measured in time; the moments are left out"
+                    );
                 }
                 let started = Instant::now();
-                let batch = collector.lock().unwrap_or_else(PoisonError::into_inner).collect(at);
-                histogram!("forewarn_ingestion_host_collection_seconds").record(started.elapsed().as_secs_f64());
+                let batch = collector
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .collect(at);
+                histogram!("forewarn_ingestion_host_collection_seconds")
+                    .record(started.elapsed().as_secs_f64());
                 status.collected();
                 if !batch.samples.is_empty() {
                     backlog.push(batch);

@@ -78,10 +78,22 @@ impl Config {
             }
         };
         let positive = "must be longer than nothing, such as \"10s\"";
-        check(!self.acknowledge_within.is_zero(), "acknowledge_within", positive);
+        check(
+            !self.acknowledge_within.is_zero(),
+            "acknowledge_within",
+            positive,
+        );
         check(!self.receive_within.is_zero(), "receive_within", positive);
-        check(self.body_max >= BODY_LEAST, "body_max", "must be at least \"1KiB\"");
-        check(self.decompressed_max >= self.body_max, "decompressed_max", "must not be below `body_max`");
+        check(
+            self.body_max >= BODY_LEAST,
+            "body_max",
+            "must be at least \"1KiB\"",
+        );
+        check(
+            self.decompressed_max >= self.body_max,
+            "decompressed_max",
+            "must not be below `body_max`",
+        );
         check(
             self.bodies_total_max >= self.body_max.saturating_add(self.decompressed_max),
             "bodies_total_max",
@@ -89,16 +101,34 @@ impl Config {
         );
         check(self.requests_max > 0, "requests_max", "must be at least 1");
         let step = "must be from \"1s\" to \"1h\"";
-        check(step_length(self.host.interval).is_some(), "host.interval", step);
-        check(step_length(self.push.interval).is_some(), "push.interval", step);
+        check(
+            step_length(self.host.interval).is_some(),
+            "host.interval",
+            step,
+        );
+        check(
+            step_length(self.push.interval).is_some(),
+            "push.interval",
+            step,
+        );
         let name = self.host.resource.as_str();
         check(
-            name.trim() == name && !name.contains(char::is_control) && name.len() <= self.limits.name_bytes_max,
+            name.trim() == name
+                && !name.contains(char::is_control)
+                && name.len() <= self.limits.name_bytes_max,
             "host.resource",
             "must have no control characters, no spaces at its ends, and be no longer than `limits.name_bytes_max`",
         );
-        check(self.limits.samples_max > 0, "limits.samples_max", "must be at least 1");
-        check(self.limits.series_max > 0, "limits.series_max", "must be at least 1");
+        check(
+            self.limits.samples_max > 0,
+            "limits.samples_max",
+            "must be at least 1",
+        );
+        check(
+            self.limits.series_max > 0,
+            "limits.series_max",
+            "must be at least 1",
+        );
         check(
             (1..=NAME_BYTES_MOST).contains(&self.limits.name_bytes_max),
             "limits.name_bytes_max",
@@ -127,7 +157,12 @@ mod tests {
         config.host.interval = Duration::from_millis(10);
         config.host.resource = "a\nb".into();
         config.push.interval = Duration::from_secs(7_200);
-        config.limits = Limits { samples_max: 0, series_max: 0, name_bytes_max: 0, ..Limits::default() };
+        config.limits = Limits {
+            samples_max: 0,
+            series_max: 0,
+            name_bytes_max: 0,
+            ..Limits::default()
+        };
         let keys: Vec<_> = config.mistakes().into_iter().map(|(key, _)| key).collect();
         assert_eq!(
             keys,

@@ -20,6 +20,7 @@ const WAITING_MAX: u64 = 10;
 #[derive(Debug)]
 pub struct Heartbeat {
     born: Instant,
+    patience: Duration,
     partitions: Vec<Pulse>,
 }
 
@@ -34,7 +35,16 @@ impl Heartbeat {
     /// All partitions count as heard now.
     #[must_use]
     pub fn new(partitions: usize) -> Self {
-        Self { born: Instant::now(), partitions: (0..partitions).map(|_| Pulse::default()).collect() }
+        Self::with_patience(partitions, PATIENCE)
+    }
+
+    fn with_patience(partitions: usize, patience: Duration) -> Self {
+        let partitions = (0..partitions).map(|_| Pulse::default()).collect();
+        Self {
+            born: Instant::now(),
+            patience,
+            partitions,
+        }
     }
 
     fn now(&self) -> u64 {
@@ -45,13 +55,17 @@ impl Heartbeat {
     #[must_use]
     pub fn lacks(&self) -> Option<String> {
         let now = self.now();
-        let silence = |pulse: &Pulse| Duration::from_millis(now.saturating_sub(pulse.heard.load(Ordering::Relaxed)));
-        let (partition, longest) = (0..).zip(self.partitions.iter().map(silence)).max_by_key(|(_, silence)| *silence)?;
-        (longest > PATIENCE).then(|| {
-            // Rounded to ten seconds, so that the reason does not change with every look.
-            let seconds = longest.as_secs() / 10 * 10;
-            let least = PATIENCE.as_secs().max(seconds);
-            format!("partition {partition} of the log has not acknowledged a record for over {least} s")
+        let silence = |pulse: &Pulse| {
+            Duration::from_millis(now.saturating_sub(pulse.heard.load(Ordering::Relaxed)))
+        };
+        let (partition, longest) = (0..)
+            .zip(self.partitions.iter().map(silence))
+            .max_by_key(|(_, silence)| *silence)?;
+        (longest > self.patience).then(|| {
+            format!(
+                "partition {partition} of the log has not acknowledged a record for {} s",
+                longest.as_secs()
+            )
         })
     }
 }
@@ -65,7 +79,9 @@ pub struct Listening {
 
 impl std::fmt::Debug for Listening {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Listening").field("heartbeat", &self.heartbeat).finish_non_exhaustive()
+        f.debug_struct("Listening")
+            .field("heartbeat", &self.heartbeat)
+            .finish_non_exhaustive()
     }
 }
 
@@ -73,7 +89,11 @@ impl Listening {
     /// Puts ticks into `inner`; their receipts are awaited on `runtime`.
     #[must_use]
     pub fn new(inner: Arc<dyn Appender>, heartbeat: Arc<Heartbeat>, runtime: Handle) -> Self {
-        Self { inner, heartbeat, runtime }
+        Self {
+            inner,
+            heartbeat,
+            runtime,
+        }
     }
 }
 
@@ -112,5 +132,51 @@ impl Appender for Listening {
 
     fn flush(&self, wait: Duration) -> Result<(), AppendError> {
         self.inner.flush(wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forewarn_messages::{Body, SYSTEM_METRICS, SystemMetric, Tick};
+    use forewarn_types::LogId;
+
+    use super::*;
+    use crate::testing::MemoryLog;
+
+    #[tokio::test]
+    async fn a_log_that_acknowledges_no_tick_counts_as_away_until_it_does() {
+        let log = Arc::new(MemoryLog::default());
+        let heartbeat = Arc::new(Heartbeat::with_patience(1, Duration::from_millis(20)));
+        let listening = Listening::new(log.clone(), Arc::clone(&heartbeat), Handle::current());
+        let tick = || {
+            let tick = SystemMetric::Tick(Tick {
+                log: LogId(uuid::Uuid::nil()),
+                genesis: false,
+            });
+            listening.append(&SYSTEM_METRICS, Some(0), None, tick.seal(None, None))
+        };
+        log.set_silent(true);
+        for _ in 0..WAITING_MAX {
+            assert!(tick().is_ok());
+        }
+        assert_eq!(
+            tick().err(),
+            Some(AppendError::Full),
+            "an outage does not fill the send buffer with ticks"
+        );
+        until(|| heartbeat.lacks().is_some()).await;
+
+        // The log is back and answers what had waited.
+        log.set_silent(false);
+        log.answer_all();
+        until(|| tick().is_ok() && heartbeat.lacks().is_none()).await;
+    }
+
+    async fn until(condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !condition() {
+            assert!(Instant::now() < deadline, "did not come about");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use forewarn_bus::{Config as LogConfig, KafkaLog};
 use forewarn_config::Settings;
-use forewarn_ingestion::Config;
+use forewarn_features::{FeatureSetConfig, FeatureSets};
+use forewarn_ingestion::{Config, Recording};
 use forewarn_service::{Context, Service};
 
-const ABOUT: &str = "Measures this host, takes samples in over HTTP, and acknowledges them by the log.";
+const ABOUT: &str =
+    "Measures this host, takes samples in over HTTP, and acknowledges them by the log.";
 
 fn main() -> ExitCode {
     Service::with_own_pages("ingestion", ABOUT).main(configure, run)
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
 struct Sections {
     log: LogConfig,
     ingestion: Config,
+    recording: Recording,
 }
 
 fn configure(settings: &mut Settings) -> Sections {
@@ -29,10 +32,34 @@ fn configure(settings: &mut Settings) -> Sections {
     for (key, problem) in ingestion.mistakes() {
         settings.refuse(&format!("ingestion.{key}"), problem);
     }
-    Sections { log, ingestion }
+    let extra: Vec<FeatureSetConfig> = settings.section("feature_sets");
+    let sets = FeatureSets::standard()
+        .with(&extra)
+        .unwrap_or_else(|mistakes| {
+            for mistake in mistakes {
+                settings.refuse(&mistake.path, mistake.problem);
+            }
+            FeatureSets::standard()
+        });
+    let recording = Recording {
+        influxdb: settings.section("influxdb"),
+        sets: Arc::new(sets),
+    };
+    Sections {
+        log,
+        ingestion,
+        recording,
+    }
 }
 
 async fn run(cx: Context, sections: Sections) -> anyhow::Result<()> {
     let log = Arc::new(KafkaLog::connect(&sections.log)?);
-    forewarn_ingestion::run(&cx, sections.ingestion, log, sections.log.partitions).await
+    forewarn_ingestion::run(
+        &cx,
+        sections.ingestion,
+        log,
+        sections.log.partitions,
+        sections.recording,
+    )
+    .await
 }

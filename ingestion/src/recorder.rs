@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forewarn_bus::{
-    Appender, Batch, FollowOptions, Log, Observe, Place, Reading, Record, RunError, Setback, Sink, Start, StopFlag,
-    Subscription, Taken, Unreadable, follow,
+    Appender, Batch, FollowOptions, Log, Observe, Place, Reading, Record, RunError, Setback, Sink,
+    Start, StopFlag, Subscription, Taken, Unreadable, follow,
 };
 use forewarn_features::FeatureSets;
 use forewarn_messages::{
-    ANOMALY_PREDICTIONS, Body, DEAD_LETTERS, DeadReason, PROCESSED_METRICS, Prediction, ProcessedMetric,
-    SYSTEM_METRICS, SystemMetric,
+    ANOMALY_PREDICTIONS, Body, DEAD_LETTERS, DeadReason, PROCESSED_METRICS, Prediction,
+    ProcessedMetric, SYSTEM_METRICS, SystemMetric,
 };
 use forewarn_store::Retry;
 use forewarn_store::influxdb::{InfluxDb, Lines, Refused, WriteError, points};
@@ -64,8 +64,18 @@ pub fn record(
         topics: vec![&SYSTEM_METRICS, &PROCESSED_METRICS, &ANOMALY_PREDICTIONS],
     });
     // Few large writes cost InfluxDB far less than many small ones, and nobody waits for points.
-    let options = FollowOptions { end_wait: Duration::from_millis(500), ..FollowOptions::new(GROUP) };
-    follow(log.as_ref(), &reading, &mut recorder, &options, stop, observe)
+    let options = FollowOptions {
+        end_wait: Duration::from_millis(500),
+        ..FollowOptions::new(GROUP)
+    };
+    follow(
+        log.as_ref(),
+        &reading,
+        &mut recorder,
+        &options,
+        stop,
+        observe,
+    )
 }
 
 struct Recorder {
@@ -111,7 +121,10 @@ impl Sink for Recorder {
             None => Ok(Taken::Done),
             // What comes before the record that halts is written; it is offered again alone.
             Some((at, _)) if at > 0 => Ok(Taken::GoTo(Start::Offset(batch.records[at].offset))),
-            Some((_, why)) => Err(Setback::Later { after: HALTED, why: format!("{place} is halted: {why}") }),
+            Some((_, why)) => Err(Setback::Later {
+                after: HALTED,
+                why: format!("{place} is halted: {why}"),
+            }),
         }
     }
 
@@ -144,7 +157,8 @@ impl Recorder {
         } else if topic == &PROCESSED_METRICS {
             let vector = record.body::<ProcessedMetric>(&headers)?;
             if let Err(unstored) = points::of_processed_metric(&vector, &self.sets, lines) {
-                metrics::counter!("forewarn_recorder_unstored_total", "reason" => unstored.reason).increment(1);
+                metrics::counter!("forewarn_recorder_unstored_total", "reason" => unstored.reason)
+                    .increment(1);
                 if let Some(unsaid) = self.unnamed.may(unstored.reason) {
                     tracing::warn!(unsaid, "{} cannot be stored", unstored.detail);
                 }
@@ -158,10 +172,15 @@ impl Recorder {
     fn set_back(&mut self, place: Place, error: WriteError) -> Setback {
         let pause = self.retries.entry(place).or_default().pause();
         let after = match &error {
-            WriteError::Later { retry_after, .. } => retry_after.map_or(pause, |asked| asked.clamp(pause, HALTED)),
+            WriteError::Later { retry_after, .. } => {
+                retry_after.map_or(pause, |asked| asked.clamp(pause, HALTED))
+            }
             WriteError::Denied { .. } => DENIED,
         };
-        Setback::Later { after, why: error.to_string() }
+        Setback::Later {
+            after,
+            why: error.to_string(),
+        }
     }
 
     /// Puts records into the dead letters, and waits until they are there.
@@ -169,20 +188,28 @@ impl Recorder {
         let mut outcome = Ok(());
         for (index, reason, detail) in dead {
             let record = &batch.records[*index];
-            metrics::counter!("forewarn_recorder_dead_letters_total", "reason" => reason.as_str()).increment(1);
+            metrics::counter!("forewarn_recorder_dead_letters_total", "reason" => reason.as_str())
+                .increment(1);
             if let Some(unsaid) = self.unnamed.may(reason.as_str()) {
                 let (place, offset) = (batch.place, record.offset);
                 tracing::warn!(%place, offset, reason = reason.as_str(), detail, unsaid, "set a record aside");
             }
             let letter = record.dead_letter(GROUP, *reason, detail.clone());
-            outcome = outcome.and(self.appender.append(&DEAD_LETTERS, None, None, letter.seal(None, None)).map(drop));
+            outcome = outcome.and(
+                self.appender
+                    .append(&DEAD_LETTERS, None, None, letter.seal(None, None))
+                    .map(drop),
+            );
         }
         if !dead.is_empty() {
             outcome = outcome.and(self.appender.flush(FLUSH_WAIT));
         }
         outcome.map_err(|error| {
             let after = self.retries.entry(batch.place).or_default().pause();
-            Setback::Later { after, why: error.to_string() }
+            Setback::Later {
+                after,
+                why: error.to_string(),
+            }
         })
     }
 }
@@ -192,13 +219,28 @@ fn letters(plan: &Plan, refused: &[Refused]) -> Vec<(usize, DeadReason, String)>
     let mut letters: BTreeMap<usize, (usize, String)> = BTreeMap::new();
     for refused in refused {
         let first = || {
-            let line: String = plan.lines.slice(refused.line..refused.line + 1).trim_end().chars().take(500).collect();
+            let line: String = plan
+                .lines
+                .slice(refused.line..refused.line + 1)
+                .trim_end()
+                .chars()
+                .take(500)
+                .collect();
             (0, format!("`{line}`: {}", refused.message))
         };
-        letters.entry(plan.origins[refused.line]).or_insert_with(first).0 += 1;
+        letters
+            .entry(plan.origins[refused.line])
+            .or_insert_with(first)
+            .0 += 1;
     }
     let letters = letters.into_iter();
     letters
-        .map(|(index, (count, first))| (index, DeadReason::RefusedByStore, format!("{count} points refused, first {first}")))
+        .map(|(index, (count, first))| {
+            (
+                index,
+                DeadReason::RefusedByStore,
+                format!("{count} points refused, first {first}"),
+            )
+        })
         .collect()
 }

@@ -10,7 +10,7 @@ use forewarn_types::ResourceKey;
 
 use crate::door::step_length;
 use crate::sources::host::{self, HostCollector, HostConfig};
-use crate::{App, Backlog, Config, Heartbeat, Listening, Status, collect};
+use crate::{App, Backlog, Config, Heartbeat, Listening, Recording, Status, collect, recording};
 
 /// How often the log is looked at for the readiness page.
 const LOOK: Duration = Duration::from_secs(1);
@@ -25,24 +25,53 @@ const FAREWELL: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the address cannot be had, or the log cannot be used as it is configured.
-pub async fn run(cx: &Context, config: Config, log: Arc<dyn Log>, partitions: u32) -> anyhow::Result<()> {
+pub async fn run(
+    cx: &Context,
+    config: Config,
+    log: Arc<dyn Log>,
+    partitions: u32,
+    recording: Recording,
+) -> anyhow::Result<()> {
     let ready = cx.condition("log");
     let status = Arc::new(Status::default());
     let backlog = Arc::new(Backlog::new(batches(config.backlog, config.host.interval)));
-    let collector = config.host.enabled.then(|| host_collector(&config.host)).transpose()?;
-    let app = Arc::new(App::new(config.clone(), collector.clone(), Arc::clone(&backlog), Arc::clone(&status)));
+    let collector = config
+        .host
+        .enabled
+        .then(|| host_collector(&config.host))
+        .transpose()?;
+    let app = Arc::new(App::new(
+        config.clone(),
+        collector.clone(),
+        Arc::clone(&backlog),
+        Arc::clone(&status),
+    ));
 
     let server = cx.listen("ingestion.listen", config.listen).await?;
+    let port = server.address().port();
     tracing::info!(address = %server.address(), "taking samples in");
-    cx.spawn("http", server.run(Arc::clone(&app).router().merge(cx.pages())));
+    cx.spawn(
+        "http",
+        server.run(Arc::clone(&app).router().merge(cx.pages())),
+    );
     if let Some(collector) = collector {
         let (progress, stop) = (cx.progress("host-collector"), cx.stop().clone());
         let (backlog, status) = (Arc::clone(&backlog), Arc::clone(&status));
         cx.spawn_thread("host-collector", move || {
-            collect(&collector, config.host.interval, &backlog, &status, &stop, || progress.beat());
+            collect(
+                &collector,
+                config.host.interval,
+                &backlog,
+                &status,
+                &stop,
+                || progress.beat(),
+            );
             Ok(())
         })?;
     }
+
+    // Replicas on one host listen on different ports, and keep them over a restart.
+    let instance = format!("{}-{port}", host::host_name().unwrap_or_default());
 
     let (appender, ids) = {
         let log = Arc::clone(&log);
@@ -58,7 +87,11 @@ pub async fn run(cx: &Context, config: Config, log: Arc<dyn Log>, partitions: u3
         }
     };
     let heartbeat = Arc::new(Heartbeat::new(ids.len()));
-    let listening = Listening::new(Arc::clone(&appender), Arc::clone(&heartbeat), tokio::runtime::Handle::current());
+    let listening = Listening::new(
+        Arc::clone(&appender),
+        Arc::clone(&heartbeat),
+        tokio::runtime::Handle::current(),
+    );
     let ticker = Ticker::new(Arc::new(listening), ids);
     let (progress, stop) = (cx.progress("log-clock"), cx.stop().clone());
     cx.spawn_thread("log-clock", move || {
@@ -71,11 +104,15 @@ pub async fn run(cx: &Context, config: Config, log: Arc<dyn Log>, partitions: u3
                 // After a pause (a suspended machine) the missed ones are not made up for.
                 due = (due + Ticker::EVERY).max(now);
             }
-            std::thread::sleep(due.saturating_duration_since(now).min(Duration::from_millis(100)));
+            std::thread::sleep(
+                due.saturating_duration_since(now)
+                    .min(Duration::from_millis(100)),
+            );
         }
         Ok(())
     })?;
     app.connect(Arc::clone(&appender), heartbeat);
+    recording::start(cx, recording, log, instance, Arc::clone(&status))?;
 
     let watcher = cx.clone();
     cx.spawn("log-watch", async move {
@@ -91,7 +128,9 @@ pub async fn run(cx: &Context, config: Config, log: Arc<dyn Log>, partitions: u3
         }
     });
     let stopping = cx.clone();
-    cx.spawn("host-forward", async move { forward(&stopping, &backlog, appender, &status).await });
+    cx.spawn("host-forward", async move {
+        forward(&stopping, &backlog, appender, &status).await
+    });
     Ok(())
 }
 
@@ -102,7 +141,9 @@ async fn forward(
     appender: Arc<dyn Appender>,
     status: &Status,
 ) -> anyhow::Result<()> {
-    let sending = backlog.forward(appender.as_ref(), |samples| status.accepted(host::SOURCE, samples));
+    let sending = backlog.forward(appender.as_ref(), |samples| {
+        status.accepted(host::SOURCE, samples)
+    });
     let farewell = async {
         cx.stopped().await;
         let deadline = Instant::now() + FAREWELL;
@@ -115,7 +156,10 @@ async fn forward(
         () = farewell => {}
     }
     if !backlog.is_empty() {
-        tracing::warn!(batches = backlog.len(), "measurements of this host did not get into the log before the end");
+        tracing::warn!(
+            batches = backlog.len(),
+            "measurements of this host did not get into the log before the end"
+        );
     }
     // What was taken last is on its way; a moment for its acknowledgement.
     let last = tokio::task::spawn_blocking(move || appender.flush(Duration::from_secs(1)));
@@ -127,13 +171,24 @@ async fn forward(
 
 /// How many batches last for `span`.
 fn batches(span: Duration, interval: Duration) -> usize {
-    usize::try_from(span.as_millis() / interval.as_millis().max(1)).unwrap_or(usize::MAX).clamp(1, 100_000)
+    usize::try_from(span.as_millis() / interval.as_millis().max(1))
+        .unwrap_or(usize::MAX)
+        .clamp(1, 100_000)
 }
 
 fn host_collector(config: &HostConfig) -> anyhow::Result<Arc<Mutex<HostCollector>>> {
-    let name = if config.resource.is_empty() { host::host_name() } else { Some(config.resource.clone()) };
+    let name = if config.resource.is_empty() {
+        host::host_name()
+    } else {
+        Some(config.resource.clone())
+    };
     let name = name.context("this host does not say its name: set ingestion.host.resource")?;
-    let interval = step_length(config.interval).context("ingestion.host.interval must be from 1 s to 1 h")?;
+    let interval =
+        step_length(config.interval).context("ingestion.host.interval must be from 1 s to 1 h")?;
     tracing::info!(resource = name, "measuring this host");
-    Ok(Arc::new(Mutex::new(HostCollector::new(config, ResourceKey::new(name), interval))))
+    Ok(Arc::new(Mutex::new(HostCollector::new(
+        config,
+        ResourceKey::new(name),
+        interval,
+    ))))
 }

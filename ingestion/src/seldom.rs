@@ -16,12 +16,19 @@ pub(crate) struct Seldom {
 impl Seldom {
     /// Each subject is heard once per `pause`.
     pub(crate) fn every(pause: Duration) -> Self {
-        Self { pause, heard: HashMap::new() }
+        Self {
+            pause,
+            heard: HashMap::new(),
+        }
     }
 
     /// Whether `subject` may be heard now: then how often it was not since the last time.
     pub(crate) fn may(&mut self, subject: &'static str) -> Option<u64> {
-        let subject = if self.heard.len() < SUBJECTS_MAX || self.heard.contains_key(subject) { subject } else { "" };
+        let subject = if self.heard.len() < SUBJECTS_MAX || self.heard.contains_key(subject) {
+            subject
+        } else {
+            ""
+        };
         let now = Instant::now();
         match self.heard.get_mut(subject) {
             Some((last, unsaid)) if now.duration_since(*last) < self.pause => {

@@ -41,6 +41,16 @@ impl MemoryLog {
         self.state().silent = silent;
     }
 
+    /// Acknowledges everything that was left without an answer.
+    pub(crate) fn answer_all(&self) {
+        for answer in std::mem::take(&mut self.state().kept) {
+            let _ = answer.send(Ok(Position {
+                partition: 0,
+                offset: 0,
+            }));
+        }
+    }
+
     /// The batches that were appended.
     pub(crate) fn batches(&self) -> Vec<SampleBatch> {
         let decode = |record: &Envelope| match SystemMetric::decode(&record.headers, &record.body) {
@@ -75,7 +85,10 @@ impl Appender for MemoryLog {
             state.kept.push(answer);
         } else {
             let outcome = state.answers.pop_front().unwrap_or(Ok(()));
-            let _ = answer.send(outcome.map(|()| Position { partition: 0, offset }));
+            let _ = answer.send(outcome.map(|()| Position {
+                partition: 0,
+                offset,
+            }));
         }
         Ok(receipt)
     }

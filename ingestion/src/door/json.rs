@@ -9,7 +9,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use forewarn_messages::SampleBatch;
-use forewarn_types::{EventTime, Kind, MetricType, ResourceKey, Sample, SeriesKey, StepLength, Tags, id};
+use forewarn_types::{
+    EventTime, Kind, MetricType, ResourceKey, Sample, SeriesKey, StepLength, Tags, id,
+};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -68,7 +70,9 @@ pub struct PushConfig {
 
 impl Default for PushConfig {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(60) }
+        Self {
+            interval: Duration::from_secs(60),
+        }
     }
 }
 
@@ -115,7 +119,10 @@ pub enum Malformed {
 
 /// A batch as it stands in the document: the head is checked field by field, the samples one by one.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a batch in braces, with `resource` and `samples`")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a batch in braces, with `resource` and `samples`"
+)]
 struct RawBatch<'a> {
     #[serde(borrow)]
     resource: Option<&'a RawValue>,
@@ -133,7 +140,10 @@ struct RawBatch<'a> {
 
 /// A sample as it stands in the document.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a sample in braces, with `metric` and `value`")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a sample in braces, with `metric` and `value`"
+)]
 struct RawSample<'a> {
     #[serde(borrow)]
     metric: Option<&'a RawValue>,
@@ -150,7 +160,9 @@ struct RawSample<'a> {
 }
 
 /// A value of `null` is there: the sender measured nothing, and hears that a gap is said by silence.
-fn even_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+fn even_null<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
@@ -178,7 +190,10 @@ pub fn read(
     let document = parse(body)?;
     let found: usize = document.iter().map(|batch| batch.samples.len()).sum();
     if found > limits.samples_max {
-        return Err(Malformed::TooManySamples { found, max: limits.samples_max });
+        return Err(Malformed::TooManySamples {
+            found,
+            max: limits.samples_max,
+        });
     }
     if found == 0 {
         return Err(Malformed::Document {
@@ -186,7 +201,10 @@ pub fn read(
             remedy: "send at least one in `samples`".into(),
         });
     }
-    let mut offer = Offer { batches: Vec::new(), refusals: Refusals::default() };
+    let mut offer = Offer {
+        batches: Vec::new(),
+        refusals: Refusals::default(),
+    };
     let mut seen = HashSet::with_capacity(found);
     for (index, raw) in document.iter().enumerate() {
         let head = match head(raw, limits, push, now) {
@@ -200,7 +218,9 @@ pub fn read(
         for (place, text) in raw.samples.iter().enumerate() {
             let checked = candidate(text, head.time)
                 .and_then(|candidate| validate::check(candidate, limits, now))
-                .and_then(|sample| admit(&head.resource, sample, &mut seen, series, uptime_seconds));
+                .and_then(|sample| {
+                    admit(&head.resource, sample, &mut seen, series, uptime_seconds)
+                });
             match checked {
                 Ok(sample) => samples.push(sample),
                 Err(problem) => offer.refusals.add(index, Some(place), 1, problem),
@@ -209,7 +229,13 @@ pub fn read(
         if !samples.is_empty() {
             // Within a request nothing is late because of where it stands: the steps close by event time.
             samples.sort_by_key(|sample| sample.time);
-            offer.batches.push(SampleBatch::new(head.resource, head.kind, SOURCE, head.interval, samples));
+            offer.batches.push(SampleBatch::new(
+                head.resource,
+                head.kind,
+                SOURCE,
+                head.interval,
+                samples,
+            ));
         }
     }
     Ok(offer)
@@ -228,9 +254,18 @@ fn parse(body: &[u8]) -> Result<Vec<RawBatch<'_>>, Malformed> {
 }
 
 fn malformed(text: &str, error: &serde_json::Error) -> Malformed {
-    let near = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
-    let around: String = near.chars().skip(error.column().saturating_sub(12)).take(24).collect();
-    let bare = ["NaN", "nan", "Infinity", "inf"].into_iter().find(|word| around.contains(word));
+    let near = text
+        .lines()
+        .nth(error.line().saturating_sub(1))
+        .unwrap_or_default();
+    let around: String = near
+        .chars()
+        .skip(error.column().saturating_sub(12))
+        .take(24)
+        .collect();
+    let bare = ["NaN", "nan", "Infinity", "inf"]
+        .into_iter()
+        .find(|word| around.contains(word));
     let remedy = match bare {
         Some(word) => format!("JSON has no {word}: leave the sample out, since a missing value is a gap"),
         None if error.is_eof() => "the document ends too early; send all of it".to_owned(),
@@ -239,7 +274,10 @@ fn malformed(text: &str, error: &serde_json::Error) -> Malformed {
         }
         None => "send a JSON document".to_owned(),
     };
-    Malformed::Document { detail: shorten_message(&error.to_string()), remedy }
+    Malformed::Document {
+        detail: shorten_message(&error.to_string()),
+        remedy,
+    }
 }
 
 /// serde's words may repeat what was sent, however long that is.
@@ -255,20 +293,38 @@ fn shorten_message(message: &str) -> String {
     }
 }
 
-fn head(raw: &RawBatch<'_>, limits: &Limits, push: &PushConfig, now: EventTime) -> Result<Head, Problem> {
+fn head(
+    raw: &RawBatch<'_>,
+    limits: &Limits,
+    push: &PushConfig,
+    now: EventTime,
+) -> Result<Head, Problem> {
     let resource = match raw.resource {
         Some(text) => string("resource", text)?,
         None => {
             let remedy = "name what was measured, such as \"web-01\"";
-            return Err(Problem::new("resource", Reason::Malformed, "`resource` is missing", remedy));
+            return Err(Problem::new(
+                "resource",
+                Reason::Malformed,
+                "`resource` is missing",
+                remedy,
+            ));
         }
     };
     validate::resource(&resource, limits)?;
     if let Some(source) = raw.source {
         let source = string("source", source)?;
         if source != SOURCE {
-            let detail = format!("`source` is {:?}, what comes in here is \"{SOURCE}\"", shorten(&source));
-            return Err(Problem::new("source", Reason::Malformed, detail, "leave it out, and use a tag for the sender"));
+            let detail = format!(
+                "`source` is {:?}, what comes in here is \"{SOURCE}\"",
+                shorten(&source)
+            );
+            return Err(Problem::new(
+                "source",
+                Reason::Malformed,
+                detail,
+                "leave it out, and use a tag for the sender",
+            ));
         }
     }
     Ok(Head {
@@ -289,14 +345,24 @@ fn kind(text: &RawValue) -> Result<Kind, Problem> {
 
 fn interval(text: Option<&RawValue>, push: &PushConfig) -> Result<StepLength, Problem> {
     let problem = |detail: String| {
-        Problem::new("interval", Reason::Malformed, detail, "say how often you send, from \"1s\" to \"1h\"")
+        Problem::new(
+            "interval",
+            Reason::Malformed,
+            detail,
+            "say how often you send, from \"1s\" to \"1h\"",
+        )
     };
     let span = match text {
         None => push.interval,
-        Some(text) => forewarn_config::duration::parse(&string("interval", text)?).map_err(problem)?,
+        Some(text) => {
+            forewarn_config::duration::parse(&string("interval", text)?).map_err(problem)?
+        }
     };
     step_length(span).ok_or_else(|| {
-        problem(format!("{} is not between 1 s and 1 h", forewarn_config::duration::format(span)))
+        problem(format!(
+            "{} is not between 1 s and 1 h",
+            forewarn_config::duration::format(span)
+        ))
     })
 }
 
@@ -315,18 +381,29 @@ fn candidate(text: &RawValue, batch_time: EventTime) -> Result<Candidate, Proble
     let raw: RawSample<'_> = serde_json::from_str(text.get()).map_err(|error| {
         // The position within the sample would only confuse: the sample is named by its index.
         let words = error.to_string();
-        let words = words.rfind(" at line ").map_or(words.as_str(), |at| &words[..at]);
+        let words = words
+            .rfind(" at line ")
+            .map_or(words.as_str(), |at| &words[..at]);
         Problem::new("sample", Reason::Malformed, shorten_message(words), remedy)
     })?;
     let missing = |field: &str| {
-        Problem::new(field, Reason::Malformed, format!("`{field}` is missing"), "every sample has a metric and a value")
+        Problem::new(
+            field,
+            Reason::Malformed,
+            format!("`{field}` is missing"),
+            "every sample has a metric and a value",
+        )
     };
     Ok(Candidate {
         metric: string("metric", raw.metric.ok_or_else(|| missing("metric"))?)?.into_owned(),
         tags: raw.tags.map_or(Ok(Tags::new()), tags)?,
         time: raw.time.map_or(Ok(batch_time), moment)?,
         value: number(raw.value.ok_or_else(|| missing("value"))?)?,
-        unit: raw.unit.map(|text| string("unit", text)).transpose()?.map(Cow::into_owned),
+        unit: raw
+            .unit
+            .map(|text| string("unit", text))
+            .transpose()?
+            .map(Cow::into_owned),
         metric_type: raw.metric_type.map(metric_type).transpose()?,
     })
 }
@@ -334,16 +411,23 @@ fn candidate(text: &RawValue, batch_time: EventTime) -> Result<Candidate, Proble
 fn string<'a>(field: &str, text: &'a RawValue) -> Result<Cow<'a, str>, Problem> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str::<Text<'_>>(text.get()).map(|text| text.0).map_err(|_| {
-        let detail = format!("{} is not a string", shorten(text.get()));
-        Problem::new(field, Reason::Malformed, detail, "put it in quotes")
-    })
+    serde_json::from_str::<Text<'_>>(text.get())
+        .map(|text| text.0)
+        .map_err(|_| {
+            let detail = format!("{} is not a string", shorten(text.get()));
+            Problem::new(field, Reason::Malformed, detail, "put it in quotes")
+        })
 }
 
 fn tags(text: &RawValue) -> Result<Tags, Problem> {
     let raw: BTreeMap<String, &RawValue> = serde_json::from_str(text.get()).map_err(|_| {
         let detail = format!("{} is not an object", shorten(text.get()));
-        Problem::new("tags", Reason::Malformed, detail, "send {\"name\": \"value\"}")
+        Problem::new(
+            "tags",
+            Reason::Malformed,
+            detail,
+            "send {\"name\": \"value\"}",
+        )
     })?;
     let mut tags = Tags::new();
     for (key, value) in raw {
@@ -359,7 +443,9 @@ fn moment(text: &RawValue) -> Result<EventTime, Problem> {
     if let Ok(millis) = given.parse::<i64>() {
         return Ok(EventTime(millis));
     }
-    let read = serde_json::from_str::<&str>(given).ok().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let read = serde_json::from_str::<&str>(given)
+        .ok()
+        .and_then(|text| text.parse::<jiff::Timestamp>().ok());
     read.map(|time| EventTime(time.as_millisecond())).ok_or_else(|| {
         let remedy = "send whole milliseconds since 1970, or an RFC 3339 time such as \"2026-01-31T12:00:00Z\"";
         Problem::new("time", Reason::Malformed, format!("{} is not a time", shorten(given)), remedy)
@@ -370,20 +456,37 @@ fn number(text: &RawValue) -> Result<f64, Problem> {
     let given = text.get();
     // JSON's numbers are Rust's too; what is too large for an f64 becomes infinite and is refused as such.
     if given.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
-        return given.parse::<f64>().ok().filter(|value| value.is_finite()).ok_or_else(|| validate::not_finite(given));
+        return given
+            .parse::<f64>()
+            .ok()
+            .filter(|value| value.is_finite())
+            .ok_or_else(|| validate::not_finite(given));
     }
-    let word = given.trim_matches('"').trim_start_matches(['+', '-']).to_ascii_lowercase();
+    let word = given
+        .trim_matches('"')
+        .trim_start_matches(['+', '-'])
+        .to_ascii_lowercase();
     if given == "null" || matches!(word.as_str(), "nan" | "inf" | "infinity") {
         return Err(validate::not_finite(given));
     }
     let remedy = "send a plain number, without quotes";
-    Err(Problem::new("value", Reason::Malformed, format!("{} is not a number", shorten(given)), remedy))
+    Err(Problem::new(
+        "value",
+        Reason::Malformed,
+        format!("{} is not a number", shorten(given)),
+        remedy,
+    ))
 }
 
 fn metric_type(text: &RawValue) -> Result<MetricType, Problem> {
     serde_json::from_str(text.get()).map_err(|_| {
         let detail = format!("{} is not a type", shorten(text.get()));
-        Problem::new("type", Reason::Malformed, detail, "use \"gauge\" or \"counter\"")
+        Problem::new(
+            "type",
+            Reason::Malformed,
+            detail,
+            "use \"gauge\" or \"counter\"",
+        )
     })
 }
 
@@ -395,12 +498,27 @@ fn admit(
     active: &Mutex<ActiveSeries>,
     uptime_seconds: u64,
 ) -> Result<Sample, Problem> {
-    let Sample { metric, tags, metric_type, time, value } = sample;
-    let series = SeriesKey { resource: resource.clone(), metric, tags };
+    let Sample {
+        metric,
+        tags,
+        metric_type,
+        time,
+        value,
+    } = sample;
+    let series = SeriesKey {
+        resource: resource.clone(),
+        metric,
+        tags,
+    };
     let sample_id = id::sample(&series, time);
     if seen.contains(&sample_id) {
         let detail = format!("the same series and time ({time}) stands earlier in this request");
-        return Err(Problem::new("time", Reason::Duplicate, detail, "send each sample once, or tell the series apart by a tag"));
+        return Err(Problem::new(
+            "time",
+            Reason::Duplicate,
+            detail,
+            "send each sample once, or tell the series apart by a tag",
+        ));
     }
     // A series' own name is that of a sample without a time of its own.
     let series_id = id::sample(&series, EventTime(0));
@@ -413,7 +531,13 @@ fn admit(
     drop(active);
     seen.insert(sample_id);
     let SeriesKey { metric, tags, .. } = series;
-    Ok(Sample { metric, tags, metric_type, time, value })
+    Ok(Sample {
+        metric,
+        tags,
+        metric_type,
+        time,
+        value,
+    })
 }
 
 #[cfg(test)]

@@ -77,14 +77,32 @@ pub struct Refusals {
 
 impl Refusals {
     /// Takes one refusal down, which stands for `samples` samples.
-    pub(super) fn add(&mut self, batch: usize, sample: Option<usize>, samples: usize, problem: Problem) {
+    pub(super) fn add(
+        &mut self,
+        batch: usize,
+        sample: Option<usize>,
+        samples: usize,
+        problem: Problem,
+    ) {
         *self.counts.entry(problem.reason).or_default() += samples;
         if self.named.len() >= NAMED_MAX {
             self.unnamed += 1;
             return;
         }
-        let Problem { field, reason, detail, remedy } = problem;
-        self.named.push(Refusal { batch, sample, field, reason, detail, remedy });
+        let Problem {
+            field,
+            reason,
+            detail,
+            remedy,
+        } = problem;
+        self.named.push(Refusal {
+            batch,
+            sample,
+            field,
+            reason,
+            detail,
+            remedy,
+        });
     }
 
     /// How many samples were refused.

@@ -22,7 +22,13 @@ impl ActiveSeries {
     /// At most `max` series; one that was not seen for `idle_seconds` may make room for another.
     #[must_use]
     pub fn new(max: usize, idle_seconds: u64) -> Self {
-        Self { seen: HashMap::new(), max, idle_seconds, swept: None, forgotten: 0 }
+        Self {
+            seen: HashMap::new(),
+            max,
+            idle_seconds,
+            swept: None,
+            forgotten: 0,
+        }
     }
 
     /// Whether a sample of this series may come in at `now`, in seconds of any clock that only goes forward.
@@ -68,7 +74,8 @@ impl ActiveSeries {
         }
         self.swept = Some(now);
         let before = self.seen.len();
-        self.seen.retain(|_, seen| now.saturating_sub(*seen) < self.idle_seconds);
+        self.seen
+            .retain(|_, seen| now.saturating_sub(*seen) < self.idle_seconds);
         self.forgotten += (before - self.seen.len()) as u64;
     }
 }

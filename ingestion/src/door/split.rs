@@ -8,15 +8,24 @@ pub const RECORD_BYTES_MAX: usize = 500_000;
 /// Splits a batch whose samples are in the order of their times; resource, kind, source and interval are repeated.
 #[must_use]
 pub fn split(batch: SampleBatch) -> Vec<SampleBatch> {
-    let head = SampleBatch { samples: Vec::new(), ..batch.clone_head() };
-    let head_bytes = 256 + json_bytes(&head.resource.resource) + json_bytes(&head.resource.tenant) + head.source.len();
+    let head = SampleBatch {
+        samples: Vec::new(),
+        ..batch.clone_head()
+    };
+    let head_bytes = 256
+        + json_bytes(&head.resource.resource)
+        + json_bytes(&head.resource.tenant)
+        + head.source.len();
     let mut records = Vec::new();
     let mut bytes = head_bytes;
     let mut samples = Vec::new();
     for sample in batch.samples {
         let size = sample_bytes(&sample);
         if !samples.is_empty() && bytes + size > RECORD_BYTES_MAX {
-            records.push(SampleBatch { samples: std::mem::take(&mut samples), ..head.clone_head() });
+            records.push(SampleBatch {
+                samples: std::mem::take(&mut samples),
+                ..head.clone_head()
+            });
             bytes = head_bytes;
         }
         bytes += size;
@@ -51,13 +60,19 @@ impl CloneHead for SampleBatch {
 fn sample_bytes(sample: &BatchSample) -> usize {
     // Braces, field names, the type, a time and the longest number that an f64 is written as.
     const FIXED: usize = 120;
-    let tags: usize = sample.tags.iter().map(|(key, value)| json_bytes(key) + json_bytes(value) + 6).sum();
+    let tags: usize = sample
+        .tags
+        .iter()
+        .map(|(key, value)| json_bytes(key) + json_bytes(value) + 6)
+        .sum();
     FIXED + json_bytes(&sample.metric) + tags
 }
 
 /// Bytes of a text in JSON without its quotes. Control characters, which need six, do not pass the door.
 fn json_bytes(text: &str) -> usize {
-    text.bytes().map(|byte| if matches!(byte, b'"' | b'\\') { 2 } else { 1 }).sum()
+    text.bytes()
+        .map(|byte| if matches!(byte, b'"' | b'\\') { 2 } else { 1 })
+        .sum()
 }
 
 #[cfg(test)]
@@ -81,15 +96,23 @@ mod tests {
     }
 
     fn sample() -> impl Strategy<Value = BatchSample> {
-        ("[a-z.]{1,200}", "[ -~]{1,200}", any::<f64>(), any::<bool>()).prop_map(|(metric, tag, value, counter)| {
-            BatchSample {
+        ("[a-z.]{1,200}", "[ -~]{1,200}", any::<f64>(), any::<bool>()).prop_map(
+            |(metric, tag, value, counter)| BatchSample {
                 metric,
                 tags: [("quoted \\ tag".to_owned(), tag)].into(),
-                metric_type: if counter { MetricType::Counter } else { MetricType::Gauge },
+                metric_type: if counter {
+                    MetricType::Counter
+                } else {
+                    MetricType::Gauge
+                },
                 time: Some(EventTime(i64::MIN)),
-                value: if value.is_finite() { value } else { f64::MIN_POSITIVE },
-            }
-        })
+                value: if value.is_finite() {
+                    value
+                } else {
+                    f64::MIN_POSITIVE
+                },
+            },
+        )
     }
 
     proptest! {

@@ -59,7 +59,12 @@ const PUSHED: &[(&str, &str)] = &[
 /// The base unit of a metric, where Forewarn knows the metric. By convention every `….utilization` is a ratio.
 pub(super) fn base_unit(metric: &str) -> Option<&'static str> {
     forewarn_types::metric::unit(metric)
-        .or_else(|| PUSHED.iter().find(|(name, _)| *name == metric).map(|(_, unit)| *unit))
+        .or_else(|| {
+            PUSHED
+                .iter()
+                .find(|(name, _)| *name == metric)
+                .map(|(_, unit)| *unit)
+        })
         .or_else(|| metric.ends_with(".utilization").then_some("1"))
 }
 
@@ -76,7 +81,9 @@ pub(super) fn convert(unit: &str, base: Option<&'static str>) -> Result<Factor, 
     let (found, multiply, divide) = resolve(unit).ok_or(Refused::Unknown)?;
     match base {
         // Counted things are one unit, whatever they are called, and a plain `1` counts too.
-        Some(base) if is_counted(base) && (is_counted(unit) || unit == "1") => Ok(Factor { multiply, divide }),
+        Some(base) if is_counted(base) && (is_counted(unit) || unit == "1") => {
+            Ok(Factor { multiply, divide })
+        }
         Some(base) if found != base => Err(Refused::Other(base)),
         _ => Ok(Factor { multiply, divide }),
     }
@@ -97,7 +104,10 @@ fn simple(unit: &str) -> Option<(String, f64, f64)> {
     if is_counted(unit) {
         return Some((unit.to_owned(), 1.0, 1.0));
     }
-    UNITS.iter().find(|(name, ..)| *name == unit).map(|(_, base, multiply, divide)| ((*base).to_owned(), *multiply, *divide))
+    UNITS
+        .iter()
+        .find(|(name, ..)| *name == unit)
+        .map(|(_, base, multiply, divide)| ((*base).to_owned(), *multiply, *divide))
 }
 
 /// `{request}`: things that are counted, whatever they are.
@@ -110,7 +120,11 @@ pub(super) fn accepted(base: &str) -> String {
     if is_counted(base) {
         return format!("{base} or 1");
     }
-    let names: Vec<&str> = UNITS.iter().filter(|(_, b, ..)| *b == base).map(|(name, ..)| *name).collect();
+    let names: Vec<&str> = UNITS
+        .iter()
+        .filter(|(_, b, ..)| *b == base)
+        .map(|(name, ..)| *name)
+        .collect();
     names.join(", ")
 }
 
@@ -135,7 +149,10 @@ mod tests {
 
     #[test]
     fn what_measures_something_else_is_refused() {
-        assert_eq!(convert("%", Some("{process}")), Err(Refused::Other("{process}")));
+        assert_eq!(
+            convert("%", Some("{process}")),
+            Err(Refused::Other("{process}"))
+        );
         assert_eq!(convert("ms", Some("By")), Err(Refused::Other("By")));
         assert_eq!(convert("{thing}", Some("1")), Err(Refused::Other("1")));
         assert_eq!(convert("%/s", Some("1")), Err(Refused::Other("1")));

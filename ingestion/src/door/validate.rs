@@ -25,7 +25,12 @@ impl Problem {
         detail: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { field: field.into(), reason, detail: detail.into(), remedy: remedy.into() }
+        Self {
+            field: field.into(),
+            reason,
+            detail: detail.into(),
+            remedy: remedy.into(),
+        }
     }
 }
 
@@ -63,30 +68,56 @@ const COUNTERS: &[&str] = &[
 ];
 
 /// Checks a sample and brings it to base units and canonical names.
-pub(super) fn check(candidate: Candidate, limits: &Limits, now: EventTime) -> Result<Sample, Problem> {
+pub(super) fn check(
+    candidate: Candidate,
+    limits: &Limits,
+    now: EventTime,
+) -> Result<Sample, Problem> {
     let metric = metric_name(&candidate.metric, limits)?;
     tags(&candidate.tags, limits)?;
     time(candidate.time, limits, now)?;
     let metric_type = metric_type(metric, candidate.metric_type)?;
-    let value = value(metric, candidate.value, candidate.unit.as_deref(), metric_type)?;
-    Ok(Sample { metric: metric.to_owned(), tags: candidate.tags, metric_type, time: candidate.time, value })
+    let value = value(
+        metric,
+        candidate.value,
+        candidate.unit.as_deref(),
+        metric_type,
+    )?;
+    Ok(Sample {
+        metric: metric.to_owned(),
+        tags: candidate.tags,
+        metric_type,
+        time: candidate.time,
+        value,
+    })
 }
 
 /// The name of a resource: one word or several, whatever people call their machines.
 pub(super) fn resource(name: &str, limits: &Limits) -> Result<(), Problem> {
-    let problem = |detail: String, remedy: &str| Err(Problem::new("resource", Reason::Name, detail, remedy));
+    let problem =
+        |detail: String, remedy: &str| Err(Problem::new("resource", Reason::Name, detail, remedy));
     if name.trim().is_empty() {
-        return problem("`resource` is empty".into(), "name what was measured, such as \"web-01\"");
+        return problem(
+            "`resource` is empty".into(),
+            "name what was measured, such as \"web-01\"",
+        );
     }
     if name.len() > limits.name_bytes_max {
         return problem(
-            format!("`resource` has {} bytes, the most are {}", name.len(), limits.name_bytes_max),
+            format!(
+                "`resource` has {} bytes, the most are {}",
+                name.len(),
+                limits.name_bytes_max
+            ),
             "use a shorter name",
         );
     }
     if name.trim() != name || name.contains(char::is_control) {
         return problem(
-            format!("`resource` {:?} has control characters, or spaces at its ends", shorten(name)),
+            format!(
+                "`resource` {:?} has control characters, or spaces at its ends",
+                shorten(name)
+            ),
             "leave them out",
         );
     }
@@ -95,8 +126,17 @@ pub(super) fn resource(name: &str, limits: &Limits) -> Result<(), Problem> {
 
 fn metric_name<'a>(given: &'a str, limits: &Limits) -> Result<&'a str, Problem> {
     if given.len() > limits.name_bytes_max {
-        let detail = format!("the name has {} bytes, the most are {}", given.len(), limits.name_bytes_max);
-        return Err(Problem::new("metric", Reason::Name, detail, "use a shorter name, and tags for what varies"));
+        let detail = format!(
+            "the name has {} bytes, the most are {}",
+            given.len(),
+            limits.name_bytes_max
+        );
+        return Err(Problem::new(
+            "metric",
+            Reason::Name,
+            detail,
+            "use a shorter name, and tags for what varies",
+        ));
     }
     if !is_name(given) {
         let detail = format!("{:?} is not a metric's name", shorten(given));
@@ -107,43 +147,85 @@ fn metric_name<'a>(given: &'a str, limits: &Limits) -> Result<&'a str, Problem> 
 }
 
 fn tags(tags: &Tags, limits: &Limits) -> Result<(), Problem> {
-    let problem = |field: String, detail: String, remedy: &str| Err(Problem::new(field, Reason::Tags, detail, remedy));
+    let problem = |field: String, detail: String, remedy: &str| {
+        Err(Problem::new(field, Reason::Tags, detail, remedy))
+    };
     if tags.len() > limits.tags_max {
-        let detail = format!("a sample has {} tags, the most are {}", tags.len(), limits.tags_max);
-        return problem("tags".into(), detail, "keep the tags by which you would ask for the series");
+        let detail = format!(
+            "a sample has {} tags, the most are {}",
+            tags.len(),
+            limits.tags_max
+        );
+        return problem(
+            "tags".into(),
+            detail,
+            "keep the tags by which you would ask for the series",
+        );
     }
     for (key, value) in tags {
         let field = || format!("tags.{}", shorten(key));
         if key.len() > limits.name_bytes_max || !is_name(key) {
-            let detail = format!("{:?} is not a tag's name, or longer than {} bytes", shorten(key), limits.name_bytes_max);
-            return problem(field(), detail, "begin with a letter and go on with letters, digits and . _ - / :");
+            let detail = format!(
+                "{:?} is not a tag's name, or longer than {} bytes",
+                shorten(key),
+                limits.name_bytes_max
+            );
+            return problem(
+                field(),
+                detail,
+                "begin with a letter and go on with letters, digits and . _ - / :",
+            );
         }
         if RESERVED_TAGS.contains(&key.as_str()) {
             let detail = format!("the tag `{key}` is reserved");
-            return problem(field(), detail, "the batch says it once for all samples; use another name for anything else");
+            return problem(
+                field(),
+                detail,
+                "the batch says it once for all samples; use another name for anything else",
+            );
         }
         if value.is_empty() {
-            return problem(field(), "the tag's value is empty".into(), "leave the tag out");
+            return problem(
+                field(),
+                "the tag's value is empty".into(),
+                "leave the tag out",
+            );
         }
         if value.len() > limits.tag_value_bytes_max {
-            let detail = format!("the value has {} bytes, the most are {}", value.len(), limits.tag_value_bytes_max);
-            return problem(field(), detail, "tags tell series apart; put texts elsewhere");
+            let detail = format!(
+                "the value has {} bytes, the most are {}",
+                value.len(),
+                limits.tag_value_bytes_max
+            );
+            return problem(
+                field(),
+                detail,
+                "tags tell series apart; put texts elsewhere",
+            );
         }
         if value.contains(char::is_control) {
-            return problem(field(), "the value has control characters".into(), "leave them out");
+            return problem(
+                field(),
+                "the value has control characters".into(),
+                "leave them out",
+            );
         }
     }
     Ok(())
 }
 
 fn time(time: EventTime, limits: &Limits, now: EventTime) -> Result<(), Problem> {
-    let problem = |detail: String, remedy: &str| Err(Problem::new("time", Reason::Time, detail, remedy));
+    let problem =
+        |detail: String, remedy: &str| Err(Problem::new("time", Reason::Time, detail, remedy));
     let ahead = time.since(now);
     let behind = now.since(time);
     if ahead > limits.future {
         let allowed = forewarn_config::duration::format(limits.future);
         return problem(
-            format!("{time} is {} ahead of now, allowed are {allowed}", roughly(ahead)),
+            format!(
+                "{time} is {} ahead of now, allowed are {allowed}",
+                roughly(ahead)
+            ),
             "set the sender's clock, and send milliseconds since 1970 or an RFC 3339 time",
         );
     }
@@ -155,7 +237,13 @@ fn time(time: EventTime, limits: &Limits, now: EventTime) -> Result<(), Problem>
             "set the sender's clock, and send samples while they are fresh"
         };
         let allowed = forewarn_config::duration::format(limits.past);
-        return problem(format!("{time} is {} before now, allowed are {allowed}", roughly(behind)), remedy);
+        return problem(
+            format!(
+                "{time} is {} before now, allowed are {allowed}",
+                roughly(behind)
+            ),
+            remedy,
+        );
     }
     Ok(())
 }
@@ -171,46 +259,69 @@ fn metric_type(metric: &str, given: Option<MetricType>) -> Result<MetricType, Pr
             format!("`{metric}` is a counter, not a gauge"),
             "send the total since the start, or a rate under a name of your own",
         )),
-        Some(MetricType::Counter) if forewarn_types::metric::unit(metric).is_some() && !is_counter => Err(Problem::new(
-            "type",
-            Reason::Malformed,
-            format!("`{metric}` is a gauge, not a counter"),
-            "leave the type out",
-        )),
+        Some(MetricType::Counter)
+            if forewarn_types::metric::unit(metric).is_some() && !is_counter =>
+        {
+            Err(Problem::new(
+                "type",
+                Reason::Malformed,
+                format!("`{metric}` is a gauge, not a counter"),
+                "leave the type out",
+            ))
+        }
         Some(given) => Ok(given),
     }
 }
 
-fn value(metric: &str, value: f64, unit: Option<&str>, metric_type: MetricType) -> Result<f64, Problem> {
+fn value(
+    metric: &str,
+    value: f64,
+    unit: Option<&str>,
+    metric_type: MetricType,
+) -> Result<f64, Problem> {
     if !value.is_finite() {
         return Err(not_finite(&value.to_string()));
     }
     let base = units::base_unit(metric);
     let value = match unit {
         None => value,
-        Some(unit) => units::convert(unit, base).map_err(|refused| wrong_unit(metric, unit, &refused))?.apply(value),
+        Some(unit) => units::convert(unit, base)
+            .map_err(|refused| wrong_unit(metric, unit, &refused))?
+            .apply(value),
     };
     if !value.is_finite() {
         return Err(not_finite("the value in base units"));
     }
-    let range = |detail: String, remedy: &str| Err(Problem::new("value", Reason::Range, detail, remedy));
+    let range =
+        |detail: String, remedy: &str| Err(Problem::new("value", Reason::Range, detail, remedy));
     if base == Some("1") && !(-ROUNDING..=1.0 + ROUNDING).contains(&value) {
         let remedy = if unit.is_none() && value > 1.0 && value <= 100.0 {
             "say `\"unit\": \"%\"` if this is a percentage"
         } else {
             "send the part of the whole, from 0 to 1, or a percentage with `\"unit\": \"%\"`"
         };
-        return range(format!("{value} is not a ratio, `{metric}` goes from 0 to 1"), remedy);
+        return range(
+            format!("{value} is not a ratio, `{metric}` goes from 0 to 1"),
+            remedy,
+        );
     }
     if value < 0.0 && base != Some("1") && (base.is_some() || metric_type == MetricType::Counter) {
-        return range(format!("{value} is negative, `{metric}` cannot be"), "check how it is measured");
+        return range(
+            format!("{value} is negative, `{metric}` cannot be"),
+            "check how it is measured",
+        );
     }
     Ok(value)
 }
 
 pub(super) fn not_finite(given: &str) -> Problem {
     let remedy = "leave the sample out: a missing value is a gap, and gaps are seen";
-    Problem::new("value", Reason::NotFinite, format!("{} is not a finite number", shorten(given)), remedy)
+    Problem::new(
+        "value",
+        Reason::NotFinite,
+        format!("{} is not a finite number", shorten(given)),
+        remedy,
+    )
 }
 
 fn wrong_unit(metric: &str, unit: &str, refused: &Refused) -> Problem {

@@ -24,12 +24,18 @@ pub(crate) struct Budget(Arc<Semaphore>);
 
 impl Budget {
     pub(crate) fn new(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new((bytes / PIECE).clamp(1, Semaphore::MAX_PERMITS))))
+        Self(Arc::new(Semaphore::new(
+            (bytes / PIECE).clamp(1, Semaphore::MAX_PERMITS),
+        )))
     }
 
     /// A loan of nothing yet.
     pub(crate) fn lease(&self) -> Lease {
-        Lease { budget: self.clone(), held: None, pieces: 0 }
+        Lease {
+            budget: self.clone(),
+            held: None,
+            pieces: 0,
+        }
     }
 }
 
@@ -81,9 +87,13 @@ pub(crate) async fn receive(
 ) -> Result<Received, Problem> {
     check_type(headers)?;
     let gzip = is_gzip(headers)?;
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if let Some(length) = announced.filter(|length| *length > max as u64) {
-        return Err(Problem::too_large(format!("the body has {length} bytes, the most are {max}")));
+        return Err(Problem::too_large(format!(
+            "the body has {length} bytes, the most are {max}"
+        )));
     }
     let mut lease = budget.lease();
     let mut bytes = Vec::new();
@@ -96,7 +106,9 @@ pub(crate) async fn receive(
                     .remedy("send it again")
             })?;
             if bytes.len() + chunk.len() > max {
-                return Err(Problem::too_large(format!("the body has more than {max} bytes")));
+                return Err(Problem::too_large(format!(
+                    "the body has more than {max} bytes"
+                )));
             }
             lease.grow(bytes.len() + chunk.len())?;
             bytes.extend_from_slice(&chunk);
@@ -107,10 +119,14 @@ pub(crate) async fn receive(
         Ok(read) => read?,
         Err(_) => {
             let limit = forewarn_config::duration::format(time);
-            return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "slow", "the body comes too slowly")
-                .detail(format!("the body was not there within {limit}"))
-                .remedy("send less at once")
-                .header(header::CONNECTION, "close"));
+            return Err(Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "slow",
+                "the body comes too slowly",
+            )
+            .detail(format!("the body was not there within {limit}"))
+            .remedy("send less at once")
+            .header(header::CONNECTION, "close"));
         }
     }
     Ok(Received { bytes, gzip, lease })
@@ -146,7 +162,9 @@ impl Received {
                 break;
             }
             if plain.len() + read > max {
-                return Err(Problem::too_large(format!("the body has more than {max} bytes when decompressed")));
+                return Err(Problem::too_large(format!(
+                    "the body has more than {max} bytes when decompressed"
+                )));
             }
             self.lease.grow(sent + plain.len() + read)?;
             plain.extend_from_slice(&piece[..read]);
@@ -157,22 +175,38 @@ impl Received {
 
 /// JSON, or nothing said about it.
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(());
+    };
     let text = value.to_str().unwrap_or_default();
-    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+    let essence = text
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    if essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+    {
         return Ok(());
     }
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", "only JSON is understood here")
-        .detail(format!("the content type is {essence:?}"))
-        .remedy("send JSON with `content-type: application/json`")
-        .header(header::ACCEPT, "application/json"))
+    Err(Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "content-type",
+        "only JSON is understood here",
+    )
+    .detail(format!("the content type is {essence:?}"))
+    .remedy("send JSON with `content-type: application/json`")
+    .header(header::ACCEPT, "application/json"))
 }
 
 /// Plain or gzip, and only once: a body that is compressed several times over is an attack.
 fn is_gzip(headers: &HeaderMap) -> Result<bool, Problem> {
     let mut gzip = false;
-    let codings = headers.get_all(header::CONTENT_ENCODING).iter().flat_map(|value| value.to_str().unwrap_or("?").split(','));
+    let codings = headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .flat_map(|value| value.to_str().unwrap_or("?").split(','));
     for coding in codings.map(|coding| coding.trim().to_ascii_lowercase()) {
         match coding.as_str() {
             "" | "identity" => {}

@@ -52,7 +52,9 @@ struct LogSide {
 
 impl std::fmt::Debug for LogSide {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LogSide").field("heartbeat", &self.heartbeat).finish_non_exhaustive()
+        f.debug_struct("LogSide")
+            .field("heartbeat", &self.heartbeat)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,7 +68,10 @@ impl App {
         status: Arc<Status>,
     ) -> Self {
         Self {
-            series: Mutex::new(ActiveSeries::new(config.limits.series_max, config.limits.series_idle.as_secs())),
+            series: Mutex::new(ActiveSeries::new(
+                config.limits.series_max,
+                config.limits.series_idle.as_secs(),
+            )),
             budget: Budget::new(config.bodies_total_max),
             places: Semaphore::new(config.requests_max.min(Semaphore::MAX_PERMITS)),
             collector,
@@ -80,7 +85,10 @@ impl App {
 
     /// From now on samples go into this log. Only the first call counts.
     pub fn connect(&self, appender: Arc<dyn Appender>, heartbeat: Arc<Heartbeat>) {
-        let _ = self.log.set(LogSide { appender, heartbeat });
+        let _ = self.log.set(LogSide {
+            appender,
+            heartbeat,
+        });
     }
 
     /// Why the log takes nothing, or `None`.
@@ -131,7 +139,7 @@ async fn index() -> Json<Value> {
     }))
 }
 
-/// How it is doing: 200 when samples can be taken in, else 503.
+/// How it is doing: 200 when samples can be taken in, else 503. The recorder may lag behind without that.
 async fn health(State(app): State<Arc<App>>) -> Response {
     let lacks = app.lacks_log();
     let host = app.collector.is_some().then(|| {
@@ -141,27 +149,42 @@ async fn health(State(app): State<Arc<App>>) -> Response {
         })
     });
     let (accepted, refused) = app.status.totals();
-    let series = app.series.lock().unwrap_or_else(PoisonError::into_inner).len();
+    let series = app
+        .series
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .len();
     let document = json!({
         "status": if lacks.is_none() { "ok" } else { "degraded" },
         "log": { "reachable": lacks.is_none(), "problem": lacks },
         "host": host,
+        "recorder": { "problem": app.status.recorder_problem() },
         "samples": { "accepted": accepted, "refused": refused, "active_pushed_series": series },
         "uptime_seconds": app.born.elapsed().as_secs(),
     });
-    let status = if lacks.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if lacks.is_none() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(document)).into_response()
 }
 
 /// Measures this host once, now, and answers when the log has it.
 async fn collect(State(app): State<Arc<App>>) -> Result<Json<Value>, Problem> {
     let Some(collector) = app.collector.clone() else {
-        return Err(Problem::new(StatusCode::CONFLICT, "collector-off", "this host is not measured")
-            .detail("the host collector is switched off")
-            .remedy("set ingestion.host.enabled to true"));
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "collector-off",
+            "this host is not measured",
+        )
+        .detail("the host collector is switched off")
+        .remedy("set ingestion.host.enabled to true"));
     };
     let Ok(_place) = app.places.try_acquire() else {
-        return Err(Problem::later("busy", "too many requests at once").remedy("ask again in a moment"));
+        return Err(
+            Problem::later("busy", "too many requests at once").remedy("ask again in a moment")
+        );
     };
     let log = app.log()?;
     let at = EventTime(now());
@@ -172,14 +195,23 @@ async fn collect(State(app): State<Arc<App>>) -> Result<Json<Value>, Problem> {
     });
     let batch = measured.await.map_err(|error| {
         tracing::error!(%error, "a collection failed");
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the collection failed")
-            .detail("a defect of this program; its log says more")
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the collection failed",
+        )
+        .detail("a defect of this program; its log says more")
     })?;
     let (samples, resource) = (batch.samples.len(), batch.resource.resource.clone());
-    let records = door::split(batch).into_iter().map(|record| SystemMetric::Samples(record).seal(None, None)).collect();
+    let records = door::split(batch)
+        .into_iter()
+        .map(|record| SystemMetric::Samples(record).seal(None, None))
+        .collect();
     acknowledge(log.as_ref(), records, app.config.acknowledge_within).await?;
     app.status.accepted(host::SOURCE, samples as u64);
-    Ok(Json(json!({ "resource": resource, "samples": samples, "time": at })))
+    Ok(Json(
+        json!({ "resource": resource, "samples": samples, "time": at }),
+    ))
 }
 
 impl From<Unacknowledged> for Problem {
@@ -188,14 +220,23 @@ impl From<Unacknowledged> for Problem {
         match error {
             Unacknowledged::Full => Self::later("log-full", "the log takes nothing more for now")
                 .detail(detail)
-                .remedy("send the same request again in a moment; samples that were taken count once"),
-            Unacknowledged::Unknown(_) => Self::later("unknown-outcome", "the samples may or may not be in the log")
-                .detail(detail)
-                .remedy("send the same request again; samples that were taken count once"),
+                .remedy(
+                    "send the same request again in a moment; samples that were taken count once",
+                ),
+            Unacknowledged::Unknown(_) => Self::later(
+                "unknown-outcome",
+                "the samples may or may not be in the log",
+            )
+            .detail(detail)
+            .remedy("send the same request again; samples that were taken count once"),
             Unacknowledged::Refused(_) => {
                 tracing::error!(detail, "the log refuses what the door let in");
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the log refuses the samples")
-                    .detail("a defect of this program; its log says more")
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal",
+                    "the log refuses the samples",
+                )
+                .detail("a defect of this program; its log says more")
             }
         }
     }
@@ -203,18 +244,27 @@ impl From<Unacknowledged> for Problem {
 
 async fn not_found(uri: Uri) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such page")
-        .detail(format!("nothing answers at {}", uri.path().chars().take(200).collect::<String>()))
+        .detail(format!(
+            "nothing answers at {}",
+            uri.path().chars().take(200).collect::<String>()
+        ))
         .remedy("see the list at /")
 }
 
 async fn not_allowed(method: Method, uri: Uri) -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", "this page is asked for in another way")
-        .detail(format!("{method} is not understood at {}", uri.path()))
-        .remedy("see the list at /")
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method",
+        "this page is asked for in another way",
+    )
+    .detail(format!("{method} is not understood at {}", uri.path()))
+    .remedy("see the list at /")
 }
 
 /// This machine's clock, in milliseconds since the epoch: here samples get their times and are checked against it.
 pub(crate) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

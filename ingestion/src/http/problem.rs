@@ -4,9 +4,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-/// An answer that is an error.
+/// An answer that is an error. Boxed, so that results which are hardly ever errors stay small.
 #[derive(Debug)]
-pub(crate) struct Problem {
+pub(crate) struct Problem(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     status: StatusCode,
     /// The last part of the `type`; never changes its meaning.
     name: &'static str,
@@ -19,7 +22,7 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, name: &'static str, title: &'static str) -> Self {
-        Self {
+        Self(Box::new(Parts {
             status,
             name,
             title,
@@ -27,27 +30,29 @@ impl Problem {
             remedy: String::new(),
             further: Map::new(),
             headers: HeaderMap::new(),
-        }
+        }))
     }
 
     /// What is wrong this time.
-    pub(crate) fn detail(self, detail: impl Into<String>) -> Self {
-        Self { detail: detail.into(), ..self }
+    pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = detail.into();
+        self
     }
 
     /// What the sender can do about it.
-    pub(crate) fn remedy(self, remedy: impl Into<String>) -> Self {
-        Self { remedy: remedy.into(), ..self }
+    pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.0.remedy = remedy.into();
+        self
     }
 
     /// A further member of the document.
     pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
-        self.further.insert(name.to_owned(), value);
+        self.0.further.insert(name.to_owned(), value);
         self
     }
 
     pub(crate) fn header(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.headers.insert(name, HeaderValue::from_static(value));
+        self.0.headers.insert(name, HeaderValue::from_static(value));
         self
     }
 
@@ -58,28 +63,41 @@ impl Problem {
 
     /// A body that is larger than allowed. What is left of it is not read.
     pub(crate) fn too_large(detail: String) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is too large")
-            .detail(detail)
-            .remedy("send the samples in several requests, or compressed with gzip")
-            .header(header::CONNECTION, "close")
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too-large",
+            "the body is too large",
+        )
+        .detail(detail)
+        .remedy("send the samples in several requests, or compressed with gzip")
+        .header(header::CONNECTION, "close")
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let Parts {
+            status,
+            name,
+            title,
+            detail,
+            remedy,
+            further,
+            headers,
+        } = *self.0;
         let mut document = json!({
-            "type": format!("urn:forewarn:problem:{}", self.name),
-            "title": self.title,
-            "status": self.status.as_u16(),
-            "detail": self.detail,
+            "type": format!("urn:forewarn:problem:{name}"),
+            "title": title,
+            "status": status.as_u16(),
+            "detail": detail,
         });
-        if !self.remedy.is_empty() {
-            document["remedy"] = Value::String(self.remedy);
+        if !remedy.is_empty() {
+            document["remedy"] = Value::String(remedy);
         }
         if let Value::Object(document) = &mut document {
-            document.extend(self.further);
+            document.extend(further);
         }
-        let content_type = (header::CONTENT_TYPE, "application/problem+json");
-        (self.status, self.headers, [content_type], document.to_string()).into_response()
+        let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
+        (status, headers, content_type, document.to_string()).into_response()
     }
 }

@@ -31,50 +31,89 @@ struct Work {
 }
 
 /// Handles one push.
-pub(crate) async fn push(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
+pub(crate) async fn push(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Problem> {
     let started = Instant::now();
     let Ok(_place) = app.places.try_acquire() else {
         return Err(Problem::later("busy", "too many requests at once")
-            .detail(format!("{} requests are being worked on", app.config.requests_max))
+            .detail(format!(
+                "{} requests are being worked on",
+                app.config.requests_max
+            ))
             .remedy("send it again in a moment, and more samples per request"));
     };
     // Before the body is read: an outage is no time to take in what cannot be kept.
     let log = app.log()?;
     let (head, body) = request.into_parts();
     let config = &app.config;
-    let received: Received =
-        body::receive(&head.headers, Body::new(body), &app.budget, config.body_max, config.receive_within).await?;
+    let received: Received = body::receive(
+        &head.headers,
+        Body::new(body),
+        &app.budget,
+        config.body_max,
+        config.receive_within,
+    )
+    .await?;
 
     let work = if received.len() <= INLINE_BYTES && !received.is_compressed() {
         app.admit(received)?
     } else {
         let worker = Arc::clone(&app);
-        tokio::task::spawn_blocking(move || worker.admit(received)).await.map_err(|error| {
-            tracing::error!(%error, "a push could not be read");
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request could not be worked on")
+        tokio::task::spawn_blocking(move || worker.admit(received))
+            .await
+            .map_err(|error| {
+                tracing::error!(%error, "a push could not be read");
+                Problem::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal",
+                    "the request could not be worked on",
+                )
                 .detail("a defect of this program; its log says more")
-        })??
+            })??
     };
-    let Work { records, accepted, refusals } = work;
+    let Work {
+        records,
+        accepted,
+        refusals,
+    } = work;
     for (reason, count) in refusals.counts() {
-        counter!("forewarn_ingestion_samples_refused_total", "reason" => reason.as_str()).increment(count as u64);
+        counter!("forewarn_ingestion_samples_refused_total", "reason" => reason.as_str())
+            .increment(count as u64);
     }
     app.status.refused(refusals.samples() as u64);
     let said = outcome(0, &refusals);
     if accepted == 0 {
         return Err(fold(
-            Problem::new(StatusCode::BAD_REQUEST, "no-good-sample", "no sample can be taken")
-                .detail(format!("all {} samples are refused, each for its own reason", refusals.samples()))
-                .remedy("see `refusals`; the other fields of their samples may be fine"),
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "no-good-sample",
+                "no sample can be taken",
+            )
+            .detail(format!(
+                "all {} samples are refused, each for its own reason",
+                refusals.samples()
+            ))
+            .remedy("see `refusals`; the other fields of their samples may be fine"),
             said,
         ));
     }
     let patience = config.acknowledge_within.saturating_sub(started.elapsed());
     crate::acknowledge::acknowledge(log.as_ref(), records, patience).await?;
     app.status.accepted(SOURCE, accepted as u64);
-    let status = if refusals.samples() == 0 { StatusCode::OK } else { StatusCode::MULTI_STATUS };
+    let status = if refusals.samples() == 0 {
+        StatusCode::OK
+    } else {
+        StatusCode::MULTI_STATUS
+    };
     let content_type = [(header::CONTENT_TYPE, "application/json")];
-    Ok((status, content_type, outcome(accepted, &refusals).to_string()).into_response())
+    Ok((
+        status,
+        content_type,
+        outcome(accepted, &refusals).to_string(),
+    )
+        .into_response())
 }
 
 impl App {
@@ -82,11 +121,25 @@ impl App {
     fn admit(&self, received: Received) -> Result<Work, Problem> {
         let (body, _lease) = received.decode(self.config.decompressed_max)?;
         let uptime = self.born.elapsed().as_secs();
-        let offer = door::read(&body, &self.config.limits, &self.config.push, &self.series, EventTime(super::now()), uptime)?;
+        let offer = door::read(
+            &body,
+            &self.config.limits,
+            &self.config.push,
+            &self.series,
+            EventTime(super::now()),
+            uptime,
+        )?;
         let accepted = offer.accepted();
-        let records =
-            offer.batches.into_iter().flat_map(door::split).map(|batch| SystemMetric::Samples(batch).seal(None, None));
-        Ok(Work { records: records.collect(), accepted, refusals: offer.refusals })
+        let records = offer
+            .batches
+            .into_iter()
+            .flat_map(door::split)
+            .map(|batch| SystemMetric::Samples(batch).seal(None, None));
+        Ok(Work {
+            records: records.collect(),
+            accepted,
+            refusals: offer.refusals,
+        })
     }
 }
 
@@ -114,14 +167,20 @@ fn fold(mut problem: Problem, document: Value) -> Problem {
 impl From<Malformed> for Problem {
     fn from(malformed: Malformed) -> Self {
         match malformed {
-            Malformed::Document { detail, remedy } => {
-                Self::new(StatusCode::BAD_REQUEST, "malformed", "the body cannot be read").detail(detail).remedy(remedy)
-            }
-            error @ Malformed::TooManySamples { .. } => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-many-samples", "the request has too many samples")
-                    .detail(error.to_string())
-                    .remedy("send them in several requests")
-            }
+            Malformed::Document { detail, remedy } => Self::new(
+                StatusCode::BAD_REQUEST,
+                "malformed",
+                "the body cannot be read",
+            )
+            .detail(detail)
+            .remedy(remedy),
+            error @ Malformed::TooManySamples { .. } => Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-many-samples",
+                "the request has too many samples",
+            )
+            .detail(error.to_string())
+            .remedy("send them in several requests"),
         }
     }
 }

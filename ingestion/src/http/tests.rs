@@ -31,11 +31,23 @@ struct Answer {
 
 impl Answer {
     fn parse(text: &str) -> Self {
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("not an answer: {text:?}"));
+        let (head, body) = text
+            .split_once("\r\n\r\n")
+            .unwrap_or_else(|| panic!("not an answer: {text:?}"));
         let mut lines = head.lines();
-        let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("a status");
-        let headers = lines.filter_map(|line| line.split_once(": ")).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
-        Self { status, headers, document: serde_json::from_str(body).unwrap_or(Value::String(body.to_owned())) }
+        let status = lines
+            .next()
+            .and_then(|line| line.split(' ').nth(1)?.parse().ok())
+            .expect("a status");
+        let headers = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(n, v)| (n.to_owned(), v.to_owned()))
+            .collect();
+        Self {
+            status,
+            headers,
+            document: serde_json::from_str(body).unwrap_or(Value::String(body.to_owned())),
+        }
     }
 }
 
@@ -47,10 +59,19 @@ impl Served {
     async fn with(config: Config, connected: bool, measures: bool) -> Self {
         let log = Arc::new(MemoryLog::default());
         let collector = measures.then(|| {
-            let collector = HostCollector::new(&HostConfig::default(), ResourceKey::new("here"), StepLength::SECOND);
+            let collector = HostCollector::new(
+                &HostConfig::default(),
+                ResourceKey::new("here"),
+                StepLength::SECOND,
+            );
             Arc::new(Mutex::new(collector))
         });
-        let app = Arc::new(App::new(config, collector, Arc::new(Backlog::new(1)), Arc::new(Status::default())));
+        let app = Arc::new(App::new(
+            config,
+            collector,
+            Arc::new(Backlog::new(1)),
+            Arc::new(Status::default()),
+        ));
         if connected {
             // Without partitions nobody can miss a heartbeat.
             app.connect(log.clone(), Arc::new(Heartbeat::new(0)));
@@ -62,7 +83,13 @@ impl Served {
     }
 
     /// Sends one request over a connection of its own.
-    async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -77,11 +104,21 @@ impl Served {
     }
 
     async fn push(&self, body: impl AsRef<[u8]>) -> Answer {
-        self.send("POST", "/api/v1/metrics", &[("content-type", "application/json")], body.as_ref()).await
+        self.send(
+            "POST",
+            "/api/v1/metrics",
+            &[("content-type", "application/json")],
+            body.as_ref(),
+        )
+        .await
     }
 
     fn samples(&self) -> usize {
-        self.log.batches().iter().map(|batch| batch.samples.len()).sum()
+        self.log
+            .batches()
+            .iter()
+            .map(|batch| batch.samples.len())
+            .sum()
     }
 }
 
@@ -92,7 +129,9 @@ fn check(answer: &Answer, status: u16, expected: Expect) {
 
 /// `count` samples of one resource, each of its own series.
 fn body_of(count: usize) -> String {
-    let samples: Vec<String> = (0..count).map(|i| format!(r#"{{"metric":"m{i}","value":{i}}}"#)).collect();
+    let samples: Vec<String> = (0..count)
+        .map(|i| format!(r#"{{"metric":"m{i}","value":{i}}}"#))
+        .collect();
     format!(r#"{{"resource":"shop","samples":[{}]}}"#, samples.join(","))
 }
 
@@ -118,14 +157,24 @@ async fn good_samples_are_acknowledged_when_the_log_has_them() {
     );
     assert_eq!(answer.headers["content-type"], "application/json");
     let batches = served.log.batches();
-    assert_eq!((batches.len(), batches[0].resource.resource.as_str(), batches[0].source.as_str()), (1, "shop", "push"));
+    assert_eq!(
+        (
+            batches.len(),
+            batches[0].resource.resource.as_str(),
+            batches[0].source.as_str()
+        ),
+        (1, "shop", "push")
+    );
 }
 
 #[tokio::test]
 async fn good_samples_are_kept_and_the_others_are_named() {
     let served = Served::new(Config::default()).await;
     let body = r#"{"resource":"shop","samples":[{"metric":"a","value":1},{"metric":"cpu_usage","value":65}]}"#;
-    check(&served.push(body).await, 207, expect![[r#"
+    check(
+        &served.push(body).await,
+        207,
+        expect![[r#"
         {
           "accepted": 1,
           "refusals": [
@@ -140,15 +189,21 @@ async fn good_samples_are_kept_and_the_others_are_named() {
           ],
           "refused": 1
         }
-    "#]]);
+    "#]],
+    );
     assert_eq!(served.samples(), 1);
 }
 
 #[tokio::test]
 async fn a_request_without_a_good_sample_is_an_error_that_should_not_be_repeated() {
     let served = Served::new(Config::default()).await;
-    let answer = served.push(r#"{"resource":"shop","samples":[{"metric":"a","value":null}]}"#).await;
-    check(&answer, 400, expect![[r#"
+    let answer = served
+        .push(r#"{"resource":"shop","samples":[{"metric":"a","value":null}]}"#)
+        .await;
+    check(
+        &answer,
+        400,
+        expect![[r#"
         {
           "accepted": 0,
           "detail": "all 1 samples are refused, each for its own reason",
@@ -168,9 +223,15 @@ async fn a_request_without_a_good_sample_is_an_error_that_should_not_be_repeated
           "title": "no sample can be taken",
           "type": "urn:forewarn:problem:no-good-sample"
         }
-    "#]]);
+    "#]],
+    );
     assert_eq!(answer.headers["content-type"], "application/problem+json");
-    check(&served.push("{\"resource\":\"a\",\n\"samples\":[{\"metric\":\"a\",\"value\":NaN}]}").await, 400, expect![[r#"
+    check(
+        &served
+            .push("{\"resource\":\"a\",\n\"samples\":[{\"metric\":\"a\",\"value\":NaN}]}")
+            .await,
+        400,
+        expect![[r#"
         {
           "detail": "expected value at line 2 column 34",
           "remedy": "JSON has no NaN: leave the sample out, since a missing value is a gap",
@@ -178,7 +239,8 @@ async fn a_request_without_a_good_sample_is_an_error_that_should_not_be_repeated
           "title": "the body cannot be read",
           "type": "urn:forewarn:problem:malformed"
         }
-    "#]]);
+    "#]],
+    );
     assert_eq!(served.samples(), 0);
 }
 
@@ -186,66 +248,104 @@ async fn a_request_without_a_good_sample_is_an_error_that_should_not_be_repeated
 async fn large_batches_become_several_records_of_bounded_size() {
     let served = Served::new(Config::default()).await;
     let answer = served.push(body_of(20_000)).await;
-    assert_eq!((answer.status, &answer.document["accepted"]), (200, &json!(20_000)));
+    assert_eq!(
+        (answer.status, &answer.document["accepted"]),
+        (200, &json!(20_000))
+    );
     assert!(served.log.batches().len() > 1);
     assert_eq!(served.samples(), 20_000);
     let answer = served.push(body_of(100_001)).await;
-    assert_eq!((answer.status, &answer.document["type"]), (413, &json!("urn:forewarn:problem:too-many-samples")));
+    assert_eq!(
+        (answer.status, &answer.document["type"]),
+        (413, &json!("urn:forewarn:problem:too-many-samples"))
+    );
     assert_eq!(served.samples(), 20_000);
 }
 
 #[tokio::test]
 async fn an_answer_waits_for_the_log_and_says_when_the_outcome_is_unknown() {
-    let config = Config { acknowledge_within: Duration::from_millis(50), ..Config::default() };
+    let config = Config {
+        acknowledge_within: Duration::from_millis(50),
+        ..Config::default()
+    };
     let served = Served::new(config).await;
     served.log.set_silent(true);
     let answer = served.push(body_of(1)).await;
-    check(&answer, 503, expect![[r#"
+    check(
+        &answer,
+        503,
+        expect![[r#"
         {
-          "detail": "the log has not acknowledged all samples: no answer within 49ms",
+          "detail": "the log has not acknowledged all samples: it has not answered in time",
           "remedy": "send the same request again; samples that were taken count once",
           "status": 503,
           "title": "the samples may or may not be in the log",
           "type": "urn:forewarn:problem:unknown-outcome"
         }
-    "#]]);
+    "#]],
+    );
     assert_eq!(answer.headers["retry-after"], "1");
 
     served.log.set_silent(false);
-    served.log.answer_next([Err(AppendError::Unknown("the connection broke".into()))]);
+    served
+        .log
+        .answer_next([Err(AppendError::Unknown("the connection broke".into()))]);
     let answer = served.push(body_of(1)).await;
-    assert_eq!((answer.status, &answer.document["type"]), (503, &json!("urn:forewarn:problem:unknown-outcome")));
+    assert_eq!(
+        (answer.status, &answer.document["type"]),
+        (503, &json!("urn:forewarn:problem:unknown-outcome"))
+    );
 
     served.log.set_full(true);
     let answer = served.push(body_of(1)).await;
-    assert_eq!((answer.status, &answer.document["type"]), (503, &json!("urn:forewarn:problem:log-full")));
+    assert_eq!(
+        (answer.status, &answer.document["type"]),
+        (503, &json!("urn:forewarn:problem:log-full"))
+    );
     assert_eq!(answer.headers["retry-after"], "1");
 }
 
 #[tokio::test]
 async fn nothing_is_taken_in_while_the_log_is_away() {
     let served = Served::with(Config::default(), false, true).await;
-    for answer in [served.push(body_of(1)).await, served.send("POST", "/collect", &[], b"").await] {
-        assert_eq!((answer.status, &answer.document["type"]), (503, &json!("urn:forewarn:problem:log-away")));
+    for answer in [
+        served.push(body_of(1)).await,
+        served.send("POST", "/collect", &[], b"").await,
+    ] {
+        assert_eq!(
+            (answer.status, &answer.document["type"]),
+            (503, &json!("urn:forewarn:problem:log-away"))
+        );
         assert_eq!(answer.headers["retry-after"], "1");
     }
     let health = served.get("/health").await;
-    assert_eq!((health.status, &health.document["status"]), (503, &json!("degraded")));
+    assert_eq!(
+        (health.status, &health.document["status"]),
+        (503, &json!("degraded"))
+    );
 }
 
 #[tokio::test]
 async fn compressed_bodies_are_read_and_bombs_are_not() {
     let served = Served::new(Config::default()).await;
     let push = async |body: Vec<u8>, coding: &str| {
-        let headers = [("content-type", "application/json; charset=utf-8"), ("content-encoding", coding)];
-        served.send("POST", "/api/v1/metrics", &headers, &body).await
+        let headers = [
+            ("content-type", "application/json; charset=utf-8"),
+            ("content-encoding", coding),
+        ];
+        served
+            .send("POST", "/api/v1/metrics", &headers, &body)
+            .await
     };
     assert_eq!(push(gzip(body_of(5).as_bytes()), "gzip").await.status, 200);
     assert_eq!(served.samples(), 5);
 
     let bomb = gzip(&vec![b' '; 200 << 20]);
     assert!(bomb.len() < 1 << 20);
-    check(&push(bomb, "gzip").await, 413, expect![[r#"
+    check(
+        &push(bomb, "gzip").await,
+        413,
+        expect![[r#"
         {
           "detail": "the body has more than 33554432 bytes when decompressed",
           "remedy": "send the samples in several requests, or compressed with gzip",
@@ -253,8 +353,12 @@ async fn compressed_bodies_are_read_and_bombs_are_not() {
           "title": "the body is too large",
           "type": "urn:forewarn:problem:too-large"
         }
-    "#]]);
-    check(&push(b"not gzip".to_vec(), "gzip").await, 400, expect![[r#"
+    "#]],
+    );
+    check(
+        &push(b"not gzip".to_vec(), "gzip").await,
+        400,
+        expect![[r#"
         {
           "detail": "the compressed body cannot be read: unexpected end of file",
           "remedy": "send all of it, or without `content-encoding`",
@@ -262,9 +366,13 @@ async fn compressed_bodies_are_read_and_bombs_are_not() {
           "title": "the body is not gzip",
           "type": "urn:forewarn:problem:gzip"
         }
-    "#]]);
+    "#]],
+    );
     let answer = push(gzip(&gzip(b"{}")), "gzip, gzip").await;
-    check(&answer, 415, expect![[r#"
+    check(
+        &answer,
+        415,
+        expect![[r#"
         {
           "detail": "the content encoding has \"gzip\"",
           "remedy": "send it plain, or compressed once with gzip",
@@ -272,7 +380,8 @@ async fn compressed_bodies_are_read_and_bombs_are_not() {
           "title": "this compression is not understood",
           "type": "urn:forewarn:problem:content-encoding"
         }
-    "#]]);
+    "#]],
+    );
     assert_eq!(answer.headers["accept-encoding"], "gzip");
     assert_eq!(push(Vec::new(), "zstd").await.status, 415);
 }
@@ -300,7 +409,10 @@ async fn flood(address: SocketAddr, head: &str, piece: Vec<u8>, pieces: usize) -
         answer.extend_from_slice(&buffer[..read]);
     }
     writer.abort();
-    (String::from_utf8_lossy(&answer).into_owned(), written.load(Ordering::Relaxed))
+    (
+        String::from_utf8_lossy(&answer).into_owned(),
+        written.load(Ordering::Relaxed),
+    )
 }
 
 #[tokio::test]
@@ -328,7 +440,10 @@ async fn a_body_of_100_mb_is_refused_without_being_read() {
 
 #[tokio::test]
 async fn a_body_that_never_ends_is_not_waited_for() {
-    let config = Config { receive_within: Duration::from_millis(50), ..Config::default() };
+    let config = Config {
+        receive_within: Duration::from_millis(50),
+        ..Config::default()
+    };
     let served = Served::new(config).await;
     let head = "POST /api/v1/metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{";
     let (answer, _) = flood(served.address, head, Vec::new(), 0).await;
@@ -337,19 +452,34 @@ async fn a_body_that_never_ends_is_not_waited_for() {
 
 #[tokio::test]
 async fn all_bodies_together_stay_within_their_budget() {
-    let config = Config { bodies_total_max: 64 << 10, ..Config::default() };
+    let config = Config {
+        bodies_total_max: 64 << 10,
+        ..Config::default()
+    };
     let served = Served::new(config).await;
     let answer = served.push(" ".repeat(1 << 20)).await;
-    assert_eq!((answer.status, &answer.document["type"]), (503, &json!("urn:forewarn:problem:busy")));
+    assert_eq!(
+        (answer.status, &answer.document["type"]),
+        (503, &json!("urn:forewarn:problem:busy"))
+    );
     let answer = served.push(body_of(10)).await;
-    assert_eq!(answer.status, 200, "the memory is given back: {}", answer.document);
+    assert_eq!(
+        answer.status, 200,
+        "the memory is given back: {}",
+        answer.document
+    );
 }
 
 #[tokio::test]
 async fn requests_in_the_wrong_form_are_told_the_right_one() {
     let served = Served::new(Config::default()).await;
     let form = [("content-type", "application/x-www-form-urlencoded")];
-    check(&served.send("POST", "/api/v1/metrics", &form, body_of(1).as_bytes()).await, 415, expect![[r#"
+    check(
+        &served
+            .send("POST", "/api/v1/metrics", &form, body_of(1).as_bytes())
+            .await,
+        415,
+        expect![[r#"
         {
           "detail": "the content type is \"application/x-www-form-urlencoded\"",
           "remedy": "send JSON with `content-type: application/json`",
@@ -357,8 +487,12 @@ async fn requests_in_the_wrong_form_are_told_the_right_one() {
           "title": "only JSON is understood here",
           "type": "urn:forewarn:problem:content-type"
         }
-    "#]]);
-    check(&served.get("/api/v1/metrics").await, 405, expect![[r#"
+    "#]],
+    );
+    check(
+        &served.get("/api/v1/metrics").await,
+        405,
+        expect![[r#"
         {
           "detail": "GET is not understood at /api/v1/metrics",
           "remedy": "see the list at /",
@@ -366,8 +500,12 @@ async fn requests_in_the_wrong_form_are_told_the_right_one() {
           "title": "this page is asked for in another way",
           "type": "urn:forewarn:problem:method"
         }
-    "#]]);
-    check(&served.get("/api/v2/metrics").await, 404, expect![[r#"
+    "#]],
+    );
+    check(
+        &served.get("/api/v2/metrics").await,
+        404,
+        expect![[r#"
         {
           "detail": "nothing answers at /api/v2/metrics",
           "remedy": "see the list at /",
@@ -375,8 +513,11 @@ async fn requests_in_the_wrong_form_are_told_the_right_one() {
           "title": "there is no such page",
           "type": "urn:forewarn:problem:not-found"
         }
-    "#]]);
-    let untyped = served.send("POST", "/api/v1/metrics", &[], body_of(1).as_bytes()).await;
+    "#]],
+    );
+    let untyped = served
+        .send("POST", "/api/v1/metrics", &[], body_of(1).as_bytes())
+        .await;
     assert_eq!(untyped.status, 200, "saying nothing about the type is fine");
 }
 
@@ -384,12 +525,18 @@ async fn requests_in_the_wrong_form_are_told_the_right_one() {
 async fn a_collection_can_be_asked_for() {
     let served = Served::with(Config::default(), true, true).await;
     let answer = served.send("POST", "/collect", &[], b"").await;
-    assert_eq!((answer.status, &answer.document["resource"]), (200, &json!("here")));
+    assert_eq!(
+        (answer.status, &answer.document["resource"]),
+        (200, &json!("here"))
+    );
     assert!(served.samples() > 20);
     assert_eq!(answer.document["samples"], json!(served.samples()));
 
     let without = Served::new(Config::default()).await;
-    check(&without.send("POST", "/collect", &[], b"").await, 409, expect![[r#"
+    check(
+        &without.send("POST", "/collect", &[], b"").await,
+        409,
+        expect![[r#"
         {
           "detail": "the host collector is switched off",
           "remedy": "set ingestion.host.enabled to true",
@@ -397,7 +544,8 @@ async fn a_collection_can_be_asked_for() {
           "title": "this host is not measured",
           "type": "urn:forewarn:problem:collector-off"
         }
-    "#]]);
+    "#]],
+    );
 }
 
 #[tokio::test]
@@ -405,15 +553,24 @@ async fn the_first_pages_say_what_this_is_and_how_it_is_doing() {
     let served = Served::new(Config::default()).await;
     served.push(r#"{"resource":"shop","samples":[{"metric":"a","value":1},{"metric":"b","value":null}]}"#).await;
     let index = served.get("/").await;
-    assert_eq!((index.status, &index.document["name"]), (200, &json!("forewarn-ingestion")));
+    assert_eq!(
+        (index.status, &index.document["name"]),
+        (200, &json!("forewarn-ingestion"))
+    );
     let mut health = served.get("/health").await;
     health.document["uptime_seconds"] = json!("…");
-    check(&health, 200, expect![[r#"
+    check(
+        &health,
+        200,
+        expect![[r#"
         {
           "host": null,
           "log": {
             "problem": null,
             "reachable": true
+          },
+          "recorder": {
+            "problem": null
           },
           "samples": {
             "accepted": 1,
@@ -423,5 +580,6 @@ async fn the_first_pages_say_what_this_is_and_how_it_is_doing() {
           "status": "ok",
           "uptime_seconds": "…"
         }
-    "#]]);
+    "#]],
+    );
 }

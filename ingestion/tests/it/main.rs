@@ -1,5 +1,6 @@
-//! Ingestion on the real log. Left out where there is none (`FOREWARN_TEST_KAFKA`).
+//! Ingestion and the recorder on the real log and store. Left out where there are none (`FOREWARN_TEST_KAFKA` …).
 
 mod process;
 mod pushes;
+mod recorder;
 mod world;

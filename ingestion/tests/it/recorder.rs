@@ -9,13 +9,14 @@ use forewarn_config::Secret;
 use forewarn_features::FeatureSets;
 use forewarn_ingestion::recorder::record;
 use forewarn_messages::{
-    ANOMALY_PREDICTIONS, Body, DEAD_LETTERS, DeadLetter, FeatureVector, PROCESSED_METRICS, Prediction,
-    ProcessedMetric, SYSTEM_METRICS, SampleBatch, SystemMetric, Verdict,
+    ANOMALY_PREDICTIONS, Body, DEAD_LETTERS, DeadLetter, FeatureVector, PROCESSED_METRICS,
+    Prediction, ProcessedMetric, SYSTEM_METRICS, SampleBatch, SystemMetric, Verdict,
 };
 use forewarn_store::influxdb::{self, InfluxDb, Lines, Span, line, points};
 use forewarn_testkit::servers;
 use forewarn_types::{
-    EventTime, Kind, LogId, LogTime, MetricType, ResourceKey, Sample, Src, StepLength, Tags, VerdictState,
+    EventTime, Kind, LogId, LogTime, MetricType, ResourceKey, Sample, Src, StepLength, Tags,
+    VerdictState,
 };
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -55,11 +56,27 @@ impl World {
             downsampling: false,
             ..influxdb::Config::default()
         };
-        let influxdb = runtime.block_on(InfluxDb::start(&config)).expect("buckets can be made");
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
-        let start = i64::try_from(now).expect("before the year 292 million") / 1_000 * 1_000 - 600_000;
+        let influxdb = runtime
+            .block_on(InfluxDb::start(&config))
+            .expect("buckets can be made");
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970")
+            .as_millis();
+        let start =
+            i64::try_from(now).expect("before the year 292 million") / 1_000 * 1_000 - 600_000;
         let sets = Arc::new(FeatureSets::standard());
-        Some(Self { kafka, log, appender, runtime, config, influxdb, sets, start, expected: BTreeSet::new() })
+        Some(Self {
+            kafka,
+            log,
+            appender,
+            runtime,
+            config,
+            influxdb,
+            sets,
+            start,
+            expected: BTreeSet::new(),
+        })
     }
 
     /// Appends one second of a host to all three topics.
@@ -70,15 +87,26 @@ impl World {
 
         let samples = ["user", "a,b =c", ""].map(|mode| Sample {
             metric: "system.cpu.utilization".into(),
-            tags: Tags::from([("cpu.mode".to_owned(), mode.to_owned()), ("time".to_owned(), "x".to_owned())]),
+            tags: Tags::from([
+                ("cpu.mode".to_owned(), mode.to_owned()),
+                ("time".to_owned(), "x".to_owned()),
+            ]),
             metric_type: MetricType::Gauge,
             time,
             value: second as f64 / 3.0,
         });
-        let batch = SampleBatch::new(resource.clone(), Kind::Server, "host", StepLength::SECOND, samples.into());
+        let batch = SampleBatch::new(
+            resource.clone(),
+            Kind::Server,
+            "host",
+            StepLength::SECOND,
+            samples.into(),
+        );
         let raw = SystemMetric::Samples(batch);
         points::of_system_metric(&raw, &mut lines);
-        self.appender.append(&SYSTEM_METRICS, Some(partition), None, raw.seal(None, None)).expect("room");
+        self.appender
+            .append(&SYSTEM_METRICS, Some(partition), None, raw.seal(None, None))
+            .expect("room");
 
         let set = self.sets.all().first().expect("a standard set");
         let vector = ProcessedMetric::Vector(FeatureVector {
@@ -88,7 +116,9 @@ impl World {
             step: StepLength::SECOND,
             step_end: time,
             incomplete: false,
-            values: (0..set.features.len()).map(|i| (i % 5 != 0).then_some(i as f32 / 7.0)).collect(),
+            values: (0..set.features.len())
+                .map(|i| (i % 5 != 0).then_some(i as f32 / 7.0))
+                .collect(),
             limits: Vec::new(),
             late: 0,
             backfill: false,
@@ -97,7 +127,12 @@ impl World {
         let src = Src::root(LogId(Uuid::from_u128(7)), partition, second as u64);
         let log_time = Some(LogTime(time.millis()));
         self.appender
-            .append(&PROCESSED_METRICS, Some(partition), log_time, vector.seal(Some(src), None))
+            .append(
+                &PROCESSED_METRICS,
+                Some(partition),
+                log_time,
+                vector.seal(Some(src), None),
+            )
             .expect("room");
 
         let verdict = Prediction::Verdict(Verdict {
@@ -119,26 +154,46 @@ impl World {
         });
         points::of_prediction(&verdict, &mut lines);
         self.appender
-            .append(&ANOMALY_PREDICTIONS, Some(partition), log_time, verdict.seal(Some(src.derive(0)), None))
+            .append(
+                &ANOMALY_PREDICTIONS,
+                Some(partition),
+                log_time,
+                verdict.seal(Some(src.derive(0)), None),
+            )
             .expect("room");
 
-        for point in lines.iter().map(|line| line::parse(line).expect("our own line")) {
+        for point in lines
+            .iter()
+            .map(|line| line::parse(line).expect("our own line"))
+        {
             for (field, value) in &point.fields {
-                let text = format!("{} {:?} {field} {value:?} {}", point.measurement, point.tags, point.time);
+                let text = format!(
+                    "{} {:?} {field} {value:?} {}",
+                    point.measurement, point.tags, point.time
+                );
                 self.expected.insert(text);
             }
         }
     }
 
     fn points(&self) -> BTreeSet<String> {
-        let span = Span { start: self.start - 1_000, stop: self.start + 1_200_000 };
+        let span = Span {
+            start: self.start - 1_000,
+            stop: self.start + 1_200_000,
+        };
         let mut found = Vec::new();
         self.runtime
-            .block_on(self.influxdb.all_points(&self.influxdb.raw_bucket(), span, &mut |point| {
-                for (field, value) in &point.fields {
-                    found.push(format!("{} {:?} {field} {value:?} {}", point.measurement, point.tags, point.time));
-                }
-            }))
+            .block_on(
+                self.influxdb
+                    .all_points(&self.influxdb.raw_bucket(), span, &mut |point| {
+                        for (field, value) in &point.fields {
+                            found.push(format!(
+                                "{} {:?} {field} {value:?} {}",
+                                point.measurement, point.tags, point.time
+                            ));
+                        }
+                    }),
+            )
             .expect("readable");
         let count = found.len();
         let points: BTreeSet<String> = found.into_iter().collect();
@@ -159,22 +214,37 @@ impl World {
                 std::thread::sleep(Duration::from_millis(50));
             }
             stop.stop();
-            running.join().expect("no panic").expect("it ends because it was asked to");
+            running
+                .join()
+                .expect("no panic")
+                .expect("it ends because it was asked to");
         });
     }
 
     fn check(self) {
         let (found, expected) = (self.points(), &self.expected);
-        assert_eq!(found.difference(expected).next(), None, "a point that should not be there");
-        assert_eq!(expected.difference(&found).next(), None, "a point that is missing");
-        self.runtime.block_on(self.influxdb.tear_down()).expect("cleaned up");
+        assert_eq!(
+            found.difference(expected).next(),
+            None,
+            "a point that should not be there"
+        );
+        assert_eq!(
+            expected.difference(&found).next(),
+            None,
+            "a point that is missing"
+        );
+        self.runtime
+            .block_on(self.influxdb.tear_down())
+            .expect("cleaned up");
         self.kafka.delete_topics().expect("topics can be deleted");
     }
 }
 
 #[test]
 fn every_record_becomes_its_points_whatever_is_in_between() {
-    let Some(mut world) = World::new("recorder") else { return };
+    let Some(mut world) = World::new("recorder") else {
+        return;
+    };
     for second in 0..100 {
         world.append(0, second);
         world.append(1, second);
@@ -189,7 +259,10 @@ fn every_record_becomes_its_points_whatever_is_in_between() {
     ));
     let mut envelope = poison.seal(None, None);
     envelope.body = b"{\"nonsense\"".to_vec();
-    world.appender.append(&SYSTEM_METRICS, Some(0), None, envelope).expect("room");
+    world
+        .appender
+        .append(&SYSTEM_METRICS, Some(0), None, envelope)
+        .expect("room");
     // A time that InfluxDB cannot hold: one point of three is refused.
     let far = |metric: &str, time| Sample {
         metric: metric.into(),
@@ -198,47 +271,86 @@ fn every_record_becomes_its_points_whatever_is_in_between() {
         time: EventTime(time),
         value: 1.0,
     };
-    let samples = vec![far("near", world.start), far("far", i64::MAX / 4), far("nearer", world.start)];
+    let samples = vec![
+        far("near", world.start),
+        far("far", i64::MAX / 4),
+        far("nearer", world.start),
+    ];
     let resource = ResourceKey::new("y");
     let batch = SampleBatch::new(resource, Kind::Server, "push", StepLength::SECOND, samples);
     let envelope = SystemMetric::Samples(batch).seal(None, None);
-    world.appender.append(&SYSTEM_METRICS, Some(0), None, envelope).expect("room");
+    world
+        .appender
+        .append(&SYSTEM_METRICS, Some(0), None, envelope)
+        .expect("room");
     for metric in ["near", "nearer"] {
-        world.expected.insert(format!("{metric} {{\"resource\": \"y\"}} value Float(1.0) {}", world.start));
+        world.expected.insert(format!(
+            "{metric} {{\"resource\": \"y\"}} value Float(1.0) {}",
+            world.start
+        ));
     }
     for second in 100..150 {
         world.append(0, second);
     }
-    world.appender.flush(Duration::from_secs(20)).expect("acknowledged");
+    world
+        .appender
+        .flush(Duration::from_secs(20))
+        .expect("acknowledged");
 
     // InfluxDB is away at first: nothing is given up.
-    let away = influxdb::Config { url: "http://127.0.0.1:1".into(), ..world.config.clone() };
+    let away = influxdb::Config {
+        url: "http://127.0.0.1:1".into(),
+        ..world.config.clone()
+    };
     let away = InfluxDb::open(&away).expect("an address");
     let until = Instant::now() + Duration::from_secs(6);
     world.run(&away, |_| Instant::now() > until);
     assert!(world.points().is_empty());
-    world.run(&world.influxdb, |world| world.points().len() == world.expected.len());
+    world.run(&world.influxdb, |world| {
+        world.points().len() == world.expected.len()
+    });
 
     // Another start goes on where the first one was, and what is new comes beside what is there.
     for second in 150..170 {
         world.append(1, second);
     }
-    world.appender.flush(Duration::from_secs(20)).expect("acknowledged");
-    world.run(&world.influxdb, |world| world.points().len() == world.expected.len());
+    world
+        .appender
+        .flush(Duration::from_secs(20))
+        .expect("acknowledged");
+    world.run(&world.influxdb, |world| {
+        world.points().len() == world.expected.len()
+    });
 
     let mut letters = Vec::new();
     for partition in 0..world.log.partitions(&DEAD_LETTERS).expect("the topic") {
-        let place = Place { topic: &DEAD_LETTERS, partition };
+        let place = Place {
+            topic: &DEAD_LETTERS,
+            partition,
+        };
         let mut each = |record: forewarn_bus::Record| {
             let headers = record.headers().expect("headers");
             letters.push(record.body::<DeadLetter>(&headers).expect("a letter"));
             true
         };
-        world.log.read(place, world.log.bounds(place).expect("bounds"), &mut each).expect("readable");
+        world
+            .log
+            .read(place, world.log.bounds(place).expect("bounds"), &mut each)
+            .expect("readable");
     }
-    let reasons: BTreeSet<_> = letters.iter().map(|letter| letter.reason.as_str()).collect();
+    let reasons: BTreeSet<_> = letters
+        .iter()
+        .map(|letter| letter.reason.as_str())
+        .collect();
     assert_eq!(reasons, BTreeSet::from(["body", "refused_by_store"]));
-    let refused = letters.iter().find(|letter| letter.detail.contains("far")).expect("the refused point");
-    assert!(refused.detail.starts_with("1 points refused"), "{}", refused.detail);
+    let refused = letters
+        .iter()
+        .find(|letter| letter.detail.contains("far"))
+        .expect("the refused point");
+    assert!(
+        refused.detail.starts_with("1 points refused"),
+        "{}",
+        refused.detail
+    );
     world.check();
 }

@@ -11,7 +11,14 @@ const NOW: EventTime = EventTime(1_700_000_000_000);
 
 fn offer(body: &str) -> Result<Offer, Malformed> {
     let series = Mutex::new(ActiveSeries::new(1_000, 3_600));
-    read(body.as_bytes(), &Limits::default(), &PushConfig::default(), &series, NOW, 0)
+    read(
+        body.as_bytes(),
+        &Limits::default(),
+        &PushConfig::default(),
+        &series,
+        NOW,
+        0,
+    )
 }
 
 /// What becomes of a document, in lines.
@@ -19,20 +26,44 @@ fn check(body: &str, expected: Expect) {
     let mut text = String::new();
     let mut line = |words: String| writeln!(text, "{words}").expect("a String takes every write");
     match offer(body) {
-        Err(Malformed::Document { detail, remedy }) => line(format!("MALFORMED {detail} | {remedy}")),
+        Err(Malformed::Document { detail, remedy }) => {
+            line(format!("MALFORMED {detail} | {remedy}"))
+        }
         Err(error @ Malformed::TooManySamples { .. }) => line(format!("TOO MANY {error}")),
         Ok(offer) => {
             for batch in &offer.batches {
-                line(format!("{} {} every {} ms", batch.resource.resource, batch.kind.as_str(), batch.interval.millis()));
+                line(format!(
+                    "{} {} every {} ms",
+                    batch.resource.resource,
+                    batch.kind.as_str(),
+                    batch.interval.millis()
+                ));
                 for sample in &batch.samples {
                     let series = batch.series_of(sample);
-                    let sort = if sample.metric_type.is_gauge() { "" } else { " counter" };
-                    line(format!("  {series} = {} at {}{sort}", sample.value, batch.time_of(sample)));
+                    let sort = if sample.metric_type.is_gauge() {
+                        ""
+                    } else {
+                        " counter"
+                    };
+                    line(format!(
+                        "  {series} = {} at {}{sort}",
+                        sample.value,
+                        batch.time_of(sample)
+                    ));
                 }
             }
             for r in offer.refusals.named() {
-                let sample = r.sample.map_or("all".to_owned(), |sample| sample.to_string());
-                line(format!("{}/{sample} {} [{}] {} | {}", r.batch, r.field, r.reason.as_str(), r.detail, r.remedy));
+                let sample = r
+                    .sample
+                    .map_or("all".to_owned(), |sample| sample.to_string());
+                line(format!(
+                    "{}/{sample} {} [{}] {} | {}",
+                    r.batch,
+                    r.field,
+                    r.reason.as_str(),
+                    r.detail,
+                    r.remedy
+                ));
             }
             if offer.refusals.unnamed() > 0 {
                 line(format!("and {} more", offer.refusals.unnamed()));
@@ -44,7 +75,13 @@ fn check(body: &str, expected: Expect) {
 
 /// Samples of one resource, given as JSON.
 fn check_samples(samples: &[&str], expected: Expect) {
-    check(&format!("{{\"resource\":\"web-01\",\"samples\":[{}]}}", samples.join(",")), expected);
+    check(
+        &format!(
+            "{{\"resource\":\"web-01\",\"samples\":[{}]}}",
+            samples.join(",")
+        ),
+        expected,
+    );
 }
 
 #[test]
@@ -176,9 +213,15 @@ fn clocks_that_are_wrong_are_told_so() {
 fn names_and_tags_that_could_harm_someone_are_refused() {
     let long = "x".repeat(256);
     let many: Vec<String> = (0..33).map(|i| format!("\"t{i}\":\"v\"")).collect();
-    let many = format!(r#"{{"metric":"a","value":1,"tags":{{{}}}}}"#, many.join(","));
+    let many = format!(
+        r#"{{"metric":"a","value":1,"tags":{{{}}}}}"#,
+        many.join(",")
+    );
     let long_metric = format!(r#"{{"metric":"{long}","value":1}}"#);
-    let long_tag = format!(r#"{{"metric":"a","value":1,"tags":{{"t":"{}"}}}}"#, "y".repeat(1_025));
+    let long_tag = format!(
+        r#"{{"metric":"a","value":1,"tags":{{"t":"{}"}}}}"#,
+        "y".repeat(1_025)
+    );
     check_samples(
         &[
             r#"{"metric":"","value":1}"#,
@@ -278,8 +321,13 @@ fn a_batch_whose_head_is_wrong_is_refused_with_its_samples_and_the_others_are_ke
         r#""resource":"r","time":"now","#,
         r#""resource":"good","#,
     ];
-    let batches: Vec<String> = heads.iter().map(|head| format!("{{{head}{samples}}}")).collect();
-    check(&format!("[{}]", batches.join(",")), expect![[r#"
+    let batches: Vec<String> = heads
+        .iter()
+        .map(|head| format!("{{{head}{samples}}}"))
+        .collect();
+    check(
+        &format!("[{}]", batches.join(",")),
+        expect![[r#"
         good server every 60000 ms
           good a = 1 at 1700000000000
           good b = 1 at 1700000000000
@@ -294,7 +342,8 @@ fn a_batch_whose_head_is_wrong_is_refused_with_its_samples_and_the_others_are_ke
         8/all interval [malformed] 60 is not a string | put it in quotes
         9/all source [malformed] `source` is "host", what comes in here is "push" | leave it out, and use a tag for the sender
         10/all time [malformed] "now" is not a time | send whole milliseconds since 1970, or an RFC 3339 time such as "2026-01-31T12:00:00Z"
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -314,7 +363,9 @@ fn documents_that_are_no_documents_say_where_and_what_to_do() {
     ];
     let mut said = String::new();
     for document in documents {
-        let Err(Malformed::Document { detail, remedy }) = offer(document) else { panic!("taken: {document}") };
+        let Err(Malformed::Document { detail, remedy }) = offer(document) else {
+            panic!("taken: {document}")
+        };
         writeln!(said, "{detail} | {remedy}").expect("a String takes every write");
     }
     expect![[r#"
@@ -338,29 +389,58 @@ fn documents_that_are_no_documents_say_where_and_what_to_do() {
         NOW,
         0,
     );
-    assert!(not_text.expect_err("not text").to_string().contains("not UTF-8, from byte 13"));
+    assert!(
+        not_text
+            .expect_err("not text")
+            .to_string()
+            .contains("not UTF-8, from byte 13")
+    );
 }
 
 #[test]
 fn deep_nesting_and_long_texts_are_answered_briefly() {
-    let deep = format!(r#"{{"resource":"a","samples":[{}1{}]}}"#, "[".repeat(100_000), "]".repeat(100_000));
+    let deep = format!(
+        r#"{{"resource":"a","samples":[{}1{}]}}"#,
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
     let answer = offer(&deep).expect("a document with one strange sample");
     assert_eq!(answer.refusals.samples(), 1);
     let long = "x".repeat(1 << 20);
-    let answer = offer(&format!(r#"{{"resource":"a","samples":[{{"metric":"a","{long}":1}},"{long}",{{"metric":"a","value":"{long}"}}]}}"#));
+    let answer = offer(&format!(
+        r#"{{"resource":"a","samples":[{{"metric":"a","{long}":1}},"{long}",{{"metric":"a","value":"{long}"}}]}}"#
+    ));
     for refusal in answer.expect("three strange samples").refusals.named() {
-        assert!(refusal.detail.len() < 1_000 && refusal.field.len() < 200, "{refusal:?}");
+        assert!(
+            refusal.detail.len() < 1_000 && refusal.field.len() < 200,
+            "{refusal:?}"
+        );
     }
-    let Err(error) = offer(&format!(r#"{{"{long}":1}}"#)) else { panic!("an unknown field") };
-    assert!(error.to_string().len() < 1_000 && error.to_string().ends_with(" at line 1 column 1048579"), "{error}");
+    let Err(error) = offer(&format!(r#"{{"{long}":1}}"#)) else {
+        panic!("an unknown field")
+    };
+    assert!(
+        error.to_string().len() < 1_000 && error.to_string().ends_with(" at line 1 column 1048579"),
+        "{error}"
+    );
 }
 
 #[test]
 fn only_the_first_hundred_refusals_are_named_but_all_are_counted() {
     let samples = vec![r#"{"metric":"a"}"#; 250].join(",");
     let offer = offer(&format!(r#"{{"resource":"a","samples":[{samples}]}}"#)).expect("a document");
-    assert_eq!((offer.refusals.named().len(), offer.refusals.unnamed(), offer.refusals.samples()), (100, 150, 250));
-    assert_eq!(offer.refusals.counts().collect::<Vec<_>>(), [(Reason::Malformed, 250)]);
+    assert_eq!(
+        (
+            offer.refusals.named().len(),
+            offer.refusals.unnamed(),
+            offer.refusals.samples()
+        ),
+        (100, 150, 250)
+    );
+    assert_eq!(
+        offer.refusals.counts().collect::<Vec<_>>(),
+        [(Reason::Malformed, 250)]
+    );
     assert_eq!(offer.accepted(), 0);
 }
 
@@ -368,25 +448,56 @@ fn only_the_first_hundred_refusals_are_named_but_all_are_counted() {
 fn a_new_series_beyond_the_limit_is_refused_and_the_known_ones_go_on() {
     let series = Mutex::new(ActiveSeries::new(2, 60));
     let push = |body: &str, seconds: u64| {
-        read(body.as_bytes(), &Limits::default(), &PushConfig::default(), &series, NOW, seconds).expect("a document")
+        read(
+            body.as_bytes(),
+            &Limits::default(),
+            &PushConfig::default(),
+            &series,
+            NOW,
+            seconds,
+        )
+        .expect("a document")
     };
     let three = r#"{"resource":"a","samples":[{"metric":"a","value":1},{"metric":"b","value":1},{"metric":"c","value":1}]}"#;
     let first = push(three, 0);
     assert_eq!(first.accepted(), 2);
     assert_eq!(
-        first.refusals.named()[0].detail, "2 series are active, no new one is taken",
-        "{:?}", first.refusals.named()
+        first.refusals.named()[0].detail,
+        "2 series are active, no new one is taken",
+        "{:?}",
+        first.refusals.named()
     );
     assert_eq!(push(three, 30).accepted(), 2);
-    assert_eq!(push(r#"{"resource":"a","samples":[{"metric":"c","value":1}]}"#, 95).accepted(), 1, "the others are idle");
+    assert_eq!(
+        push(
+            r#"{"resource":"a","samples":[{"metric":"c","value":1}]}"#,
+            95
+        )
+        .accepted(),
+        1,
+        "the others are idle"
+    );
 }
 
 #[test]
 fn too_many_samples_are_refused_before_any_is_read() {
-    let limits = Limits { samples_max: 2, ..Limits::default() };
+    let limits = Limits {
+        samples_max: 2,
+        ..Limits::default()
+    };
     let body = r#"[{"resource":"a","samples":[1,2]},{"resource":"a","samples":[3]}]"#;
-    let answer = read(body.as_bytes(), &limits, &PushConfig::default(), &Mutex::new(ActiveSeries::new(1, 1)), NOW, 0);
-    assert_eq!(answer.expect_err("too many").to_string(), "the request has 3 samples, the most are 2");
+    let answer = read(
+        body.as_bytes(),
+        &limits,
+        &PushConfig::default(),
+        &Mutex::new(ActiveSeries::new(1, 1)),
+        NOW,
+        0,
+    );
+    assert_eq!(
+        answer.expect_err("too many").to_string(),
+        "the request has 3 samples, the most are 2"
+    );
 }
 
 #[test]

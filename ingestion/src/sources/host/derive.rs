@@ -9,7 +9,10 @@ use super::snapshot::{CpuTimes, Direction, Snapshot};
 
 /// The samples of `now`, measured at `at`. Shares of CPU time need the reading `before`.
 pub(crate) fn derive(before: Option<&Snapshot>, now: &Snapshot, at: EventTime) -> Vec<Sample> {
-    let mut out = Samples { at, samples: Vec::with_capacity(96) };
+    let mut out = Samples {
+        at,
+        samples: Vec::with_capacity(96),
+    };
     if let (Some(before), Some(cpu)) = (before.and_then(|b| b.cpu), now.cpu) {
         out.cpu(&before, &cpu);
     }
@@ -26,11 +29,23 @@ pub(crate) fn derive(before: Option<&Snapshot>, now: &Snapshot, at: EventTime) -
     out.interfaces(now);
     out.processes(now);
     for (resource, seconds) in &now.pressure {
-        out.counter(metric::PRESSURE_STALL_TIME, &[("system.pressure.resource", resource)], *seconds);
+        out.counter(
+            metric::PRESSURE_STALL_TIME,
+            &[("system.pressure.resource", resource)],
+            *seconds,
+        );
     }
     if let Some(tcp) = now.tcp {
-        for (state, count) in [("established", tcp.established), ("time_wait", tcp.time_wait), ("other", tcp.other)] {
-            out.gauge(metric::NETWORK_CONNECTIONS, &[("network.connection.state", state)], count as f64);
+        for (state, count) in [
+            ("established", tcp.established),
+            ("time_wait", tcp.time_wait),
+            ("other", tcp.other),
+        ] {
+            out.gauge(
+                metric::NETWORK_CONNECTIONS,
+                &[("network.connection.state", state)],
+                count as f64,
+            );
         }
     }
     if let Some(uptime) = now.uptime {
@@ -46,8 +61,17 @@ struct Samples {
 
 impl Samples {
     fn push(&mut self, metric: &str, tags: &[(&str, &str)], metric_type: MetricType, value: f64) {
-        let tags: Tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        self.samples.push(Sample { metric: metric.to_owned(), tags, metric_type, time: self.at, value });
+        let tags: Tags = tags
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        self.samples.push(Sample {
+            metric: metric.to_owned(),
+            tags,
+            metric_type,
+            time: self.at,
+            value,
+        });
     }
 
     fn gauge(&mut self, metric: &str, tags: &[(&str, &str)], value: f64) {
@@ -72,8 +96,12 @@ impl Samples {
 
     fn cpu(&mut self, before: &CpuTimes, now: &CpuTimes) {
         // Waiting for I/O is known to run backwards now and then (proc(5)); a mode never shrinks here.
-        let grown: Vec<(&str, f64)> =
-            now.modes().iter().zip(before.modes()).map(|((mode, now), (_, was))| (*mode, (now - was).max(0.0))).collect();
+        let grown: Vec<(&str, f64)> = now
+            .modes()
+            .iter()
+            .zip(before.modes())
+            .map(|((mode, now), (_, was))| (*mode, (now - was).max(0.0)))
+            .collect();
         let total: f64 = grown.iter().map(|(_, time)| time).sum();
         // Two readings within one tick of the kernel's clock say nothing.
         if total > 0.0 {
@@ -90,23 +118,55 @@ impl Samples {
             self.gauge(metric::MEMORY_USAGE, &[(state, "used")], used as f64);
             self.gauge(metric::MEMORY_USAGE, &[(state, "free")], memory.free as f64);
             if let Some(caches) = memory.caches {
-                self.gauge(metric::MEMORY_USAGE, &[(state, "cached")], caches.cached as f64);
-                self.gauge(metric::MEMORY_USAGE, &[(state, "buffers")], caches.buffers as f64);
+                self.gauge(
+                    metric::MEMORY_USAGE,
+                    &[(state, "cached")],
+                    caches.cached as f64,
+                );
+                self.gauge(
+                    metric::MEMORY_USAGE,
+                    &[(state, "buffers")],
+                    caches.buffers as f64,
+                );
             }
-            self.gauge(metric::MEMORY_UTILIZATION, &[], used as f64 / memory.total as f64);
+            self.gauge(
+                metric::MEMORY_UTILIZATION,
+                &[],
+                used as f64 / memory.total as f64,
+            );
             self.gauge(metric::MEMORY_LIMIT, &[], memory.total as f64);
         }
         // A machine without swap has none of these series, rather than zeros that mean nothing.
         if let Some(swap) = now.swap.filter(|swap| swap.total > 0) {
             let used = swap.total.saturating_sub(swap.free);
-            self.gauge(metric::PAGING_USAGE, &[("system.paging.state", "used")], used as f64);
-            self.gauge(metric::PAGING_USAGE, &[("system.paging.state", "free")], swap.free as f64);
-            self.gauge(metric::PAGING_UTILIZATION, &[], used as f64 / swap.total as f64);
+            self.gauge(
+                metric::PAGING_USAGE,
+                &[("system.paging.state", "used")],
+                used as f64,
+            );
+            self.gauge(
+                metric::PAGING_USAGE,
+                &[("system.paging.state", "free")],
+                swap.free as f64,
+            );
+            self.gauge(
+                metric::PAGING_UTILIZATION,
+                &[],
+                used as f64 / swap.total as f64,
+            );
         }
         if let Some(faults) = now.faults {
             let kind = "system.paging.fault.type";
-            self.counter(metric::PAGING_FAULTS, &[(kind, "minor")], faults.minor as f64);
-            self.counter(metric::PAGING_FAULTS, &[(kind, "major")], faults.major as f64);
+            self.counter(
+                metric::PAGING_FAULTS,
+                &[(kind, "minor")],
+                faults.minor as f64,
+            );
+            self.counter(
+                metric::PAGING_FAULTS,
+                &[(kind, "major")],
+                faults.major as f64,
+            );
         }
     }
 
@@ -118,10 +178,22 @@ impl Samples {
                 continue;
             }
             let at = ("system.filesystem.mountpoint", mount.as_str());
-            for (state, bytes) in [("used", fs.used), ("free", fs.free), ("reserved", fs.reserved)] {
-                self.gauge(metric::FILESYSTEM_USAGE, &[at, ("system.filesystem.state", state)], bytes as f64);
+            for (state, bytes) in [
+                ("used", fs.used),
+                ("free", fs.free),
+                ("reserved", fs.reserved),
+            ] {
+                self.gauge(
+                    metric::FILESYSTEM_USAGE,
+                    &[at, ("system.filesystem.state", state)],
+                    bytes as f64,
+                );
             }
-            self.gauge(metric::FILESYSTEM_UTILIZATION, &[at], fs.used as f64 / offered as f64);
+            self.gauge(
+                metric::FILESYSTEM_UTILIZATION,
+                &[at],
+                fs.used as f64 / offered as f64,
+            );
             self.gauge(metric::FILESYSTEM_LIMIT, &[at], offered as f64);
             if let Some((total, free)) = fs.inodes.filter(|(total, _)| *total > 0) {
                 let share = total.saturating_sub(free) as f64 / total as f64;
@@ -133,7 +205,10 @@ impl Samples {
     fn disks(&mut self, now: &Snapshot) {
         for (name, disk) in &now.disks {
             let device = ("system.device", name.as_str());
-            let (read, write) = (("disk.io.direction", "read"), ("disk.io.direction", "write"));
+            let (read, write) = (
+                ("disk.io.direction", "read"),
+                ("disk.io.direction", "write"),
+            );
             self.counter(metric::DISK_IO, &[device, read], disk.bytes_read as f64);
             self.counter(metric::DISK_IO, &[device, write], disk.bytes_written as f64);
             if let Some((reads, writes, busy)) = disk.operations {
@@ -146,10 +221,22 @@ impl Samples {
 
     fn interfaces(&mut self, now: &Snapshot) {
         for (name, interface) in &now.interfaces {
-            for (word, Direction { bytes, packets, errors, dropped }) in
-                [("receive", interface.receive), ("transmit", interface.transmit)]
-            {
-                let tags = [("network.interface.name", name.as_str()), ("network.io.direction", word)];
+            for (
+                word,
+                Direction {
+                    bytes,
+                    packets,
+                    errors,
+                    dropped,
+                },
+            ) in [
+                ("receive", interface.receive),
+                ("transmit", interface.transmit),
+            ] {
+                let tags = [
+                    ("network.interface.name", name.as_str()),
+                    ("network.io.direction", word),
+                ];
                 self.counter(metric::NETWORK_IO, &tags, bytes as f64);
                 self.counter(metric::NETWORK_PACKETS, &tags, packets as f64);
                 self.counter_if(metric::NETWORK_DROPPED, &tags, dropped);
@@ -161,9 +248,19 @@ impl Samples {
     fn processes(&mut self, now: &Snapshot) {
         if let Some(processes) = now.processes {
             // The kernel counts runnable threads, so the two may exceed the number of processes for a moment.
-            let other = processes.total.saturating_sub(processes.running + processes.blocked);
-            for (state, count) in [("running", processes.running), ("blocked", processes.blocked), ("other", other)] {
-                self.gauge(metric::PROCESS_COUNT, &[("process.state", state)], count as f64);
+            let other = processes
+                .total
+                .saturating_sub(processes.running + processes.blocked);
+            for (state, count) in [
+                ("running", processes.running),
+                ("blocked", processes.blocked),
+                ("other", other),
+            ] {
+                self.gauge(
+                    metric::PROCESS_COUNT,
+                    &[("process.state", state)],
+                    count as f64,
+                );
             }
         }
         self.counter_if(metric::PROCESS_CREATED, &[], now.processes_created);
@@ -180,15 +277,34 @@ mod tests {
     use super::*;
 
     fn shares(before: CpuTimes, now: CpuTimes) -> Vec<(String, f64)> {
-        let before = Snapshot { cpu: Some(before), ..Snapshot::default() };
-        let now = Snapshot { cpu: Some(now), ..Snapshot::default() };
-        derive(Some(&before), &now, EventTime(0)).into_iter().map(|s| (s.tags["cpu.mode"].clone(), s.value)).collect()
+        let before = Snapshot {
+            cpu: Some(before),
+            ..Snapshot::default()
+        };
+        let now = Snapshot {
+            cpu: Some(now),
+            ..Snapshot::default()
+        };
+        derive(Some(&before), &now, EventTime(0))
+            .into_iter()
+            .map(|s| (s.tags["cpu.mode"].clone(), s.value))
+            .collect()
     }
 
     #[test]
     fn cpu_shares_sum_to_one_even_when_a_mode_runs_backwards() {
-        let before = CpuTimes { user: 100.0, idle: 1_000.0, iowait: 50.0, ..CpuTimes::default() };
-        let now = CpuTimes { user: 130.0, idle: 1_070.0, iowait: 45.0, ..CpuTimes::default() };
+        let before = CpuTimes {
+            user: 100.0,
+            idle: 1_000.0,
+            iowait: 50.0,
+            ..CpuTimes::default()
+        };
+        let now = CpuTimes {
+            user: 130.0,
+            idle: 1_070.0,
+            iowait: 45.0,
+            ..CpuTimes::default()
+        };
         let shares = shares(before, now);
         assert!((shares.iter().map(|(_, share)| share).sum::<f64>() - 1.0).abs() < 1e-12);
         assert!(shares.contains(&("user".into(), 0.3)));
@@ -198,21 +314,48 @@ mod tests {
     #[test]
     fn two_readings_within_one_tick_say_nothing_about_the_cpu() {
         assert_eq!(shares(CpuTimes::default(), CpuTimes::default()), []);
-        assert!(derive(None, &Snapshot { cpu: Some(CpuTimes::default()), ..Snapshot::default() }, EventTime(0)).is_empty());
+        assert!(
+            derive(
+                None,
+                &Snapshot {
+                    cpu: Some(CpuTimes::default()),
+                    ..Snapshot::default()
+                },
+                EventTime(0)
+            )
+            .is_empty()
+        );
     }
 
     #[test]
     fn what_divides_by_zero_is_left_out() {
-        let mut now = Snapshot { memory: Some(Memory::default()), swap: Some(Swap::default()), ..Snapshot::default() };
-        now.filesystems.insert("/empty".into(), Filesystem { inodes: Some((0, 0)), ..Filesystem::default() });
+        let mut now = Snapshot {
+            memory: Some(Memory::default()),
+            swap: Some(Swap::default()),
+            ..Snapshot::default()
+        };
+        now.filesystems.insert(
+            "/empty".into(),
+            Filesystem {
+                inodes: Some((0, 0)),
+                ..Filesystem::default()
+            },
+        );
         assert_eq!(derive(None, &now, EventTime(0)), []);
     }
 
     #[test]
     fn a_filesystem_is_as_full_as_df_says() {
         let mut now = Snapshot::default();
-        now.filesystems
-            .insert("/".into(), Filesystem { used: 60, free: 20, reserved: 20, inodes: Some((1_000, 750)) });
+        now.filesystems.insert(
+            "/".into(),
+            Filesystem {
+                used: 60,
+                free: 20,
+                reserved: 20,
+                inodes: Some((1_000, 750)),
+            },
+        );
         let samples = derive(None, &now, EventTime(5));
         let value = |metric: &str| samples.iter().find(|s| s.metric == metric).map(|s| s.value);
         assert_eq!(value(metric::FILESYSTEM_UTILIZATION), Some(0.75));

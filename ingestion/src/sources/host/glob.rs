@@ -11,7 +11,9 @@ impl Globs {
 
     /// Whether any pattern matches the whole of `text`.
     pub(crate) fn matches(&self, text: &str) -> bool {
-        self.0.iter().any(|pattern| matches(pattern.as_bytes(), text.as_bytes()))
+        self.0
+            .iter()
+            .any(|pattern| matches(pattern.as_bytes(), text.as_bytes()))
     }
 }
 

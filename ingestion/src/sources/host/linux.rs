@@ -8,13 +8,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use procfs::process::MountInfos;
-use procfs::{CpuPressure, DiskStats, FromBufRead, FromBufReadSI, IoPressure, KernelStats, Meminfo, MemoryPressure, ProcError};
+use procfs::{
+    CpuPressure, DiskStats, FromBufRead, FromBufReadSI, IoPressure, KernelStats, Meminfo,
+    MemoryPressure, ProcError,
+};
 
 use super::HostConfig;
 use super::glob::Globs;
 use super::mounts;
 use super::snapshot::{
-    Caches, CpuTimes, Descriptors, Direction, Disk, Faults, Interface, Memory, Processes, Snapshot, Swap, Tcp,
+    Caches, CpuTimes, Descriptors, Direction, Disk, Faults, Interface, Memory, Processes, Snapshot,
+    Swap, Tcp,
 };
 use super::statfs::Statfs;
 use super::{Failure, Read, Reading};
@@ -57,7 +61,10 @@ impl Read for Linux {
         let mut failures = Vec::new();
         let mut part = |name: &'static str, result: Result<(), String>| {
             if let Err(problem) = result {
-                failures.push(Failure { part: name, problem });
+                failures.push(Failure {
+                    part: name,
+                    problem,
+                });
             }
         };
         part("cpu", self.stat(&mut now));
@@ -72,7 +79,10 @@ impl Read for Linux {
         part("connections", self.connections(&mut now));
         part("uptime", self.uptime(&mut now));
         part("filesystem", self.filesystems(&mut now));
-        Reading { snapshot: now, failures }
+        Reading {
+            snapshot: now,
+            failures,
+        }
     }
 }
 
@@ -83,7 +93,8 @@ impl Linux {
     }
 
     fn text(&self, file: &str) -> Result<String, String> {
-        String::from_utf8(self.bytes(file)?).map_err(|_| format!("{}: is not text", self.proc.join(file).display()))
+        String::from_utf8(self.bytes(file)?)
+            .map_err(|_| format!("{}: is not text", self.proc.join(file).display()))
     }
 
     fn parse<T: FromBufRead>(&self, file: &str) -> Result<T, String> {
@@ -92,8 +103,11 @@ impl Linux {
 
     fn stat(&self, now: &mut Snapshot) -> Result<(), String> {
         // Ticks per second cancel out: only shares are made of the times.
-        let stat = KernelStats::from_buf_read(self.bytes("stat")?.as_slice(), procfs::current_system_info())
-            .map_err(|error| broken("stat", &error))?;
+        let stat = KernelStats::from_buf_read(
+            self.bytes("stat")?.as_slice(),
+            procfs::current_system_info(),
+        )
+        .map_err(|error| broken("stat", &error))?;
         let t = &stat.total;
         let ticks = |ticks: Option<u64>| ticks.unwrap_or(0) as f64;
         now.cpu = Some(CpuTimes {
@@ -109,15 +123,22 @@ impl Linux {
         now.context_switches = Some(stat.ctxt);
         now.processes_created = Some(stat.processes);
         let count = |count: Option<u32>| u64::from(count.unwrap_or(0));
-        now.processes =
-            Some(Processes { total: 0, running: count(stat.procs_running), blocked: count(stat.procs_blocked) });
+        now.processes = Some(Processes {
+            total: 0,
+            running: count(stat.procs_running),
+            blocked: count(stat.procs_blocked),
+        });
         Ok(())
     }
 
     fn load(&self, now: &mut Snapshot) -> Result<(), String> {
         let text = self.text("loadavg")?;
-        let mut averages = text.split_ascii_whitespace().map_while(|word| word.parse::<f64>().ok());
-        let (Some(one), Some(five), Some(fifteen)) = (averages.next(), averages.next(), averages.next()) else {
+        let mut averages = text
+            .split_ascii_whitespace()
+            .map_while(|word| word.parse::<f64>().ok());
+        let (Some(one), Some(five), Some(fifteen)) =
+            (averages.next(), averages.next(), averages.next())
+        else {
             return Err(unreadable("loadavg", &text));
         };
         now.load = Some([one, five, fifteen]);
@@ -126,12 +147,24 @@ impl Linux {
 
     fn memory(&self, now: &mut Snapshot) -> Result<(), String> {
         let info: Meminfo = self.parse("meminfo")?;
-        let caches = Caches { cached: info.cached, buffers: info.buffers };
+        let caches = Caches {
+            cached: info.cached,
+            buffers: info.buffers,
+        };
         // Kernels before 3.14 do not say what is available; this is the old rule of thumb.
-        let available = info.mem_available.unwrap_or(info.mem_free + info.buffers + info.cached);
-        now.memory =
-            Some(Memory { total: info.mem_total, available, free: info.mem_free, caches: Some(caches) });
-        now.swap = Some(Swap { total: info.swap_total, free: info.swap_free });
+        let available = info
+            .mem_available
+            .unwrap_or(info.mem_free + info.buffers + info.cached);
+        now.memory = Some(Memory {
+            total: info.mem_total,
+            available,
+            free: info.mem_free,
+            caches: Some(caches),
+        });
+        now.swap = Some(Swap {
+            total: info.swap_total,
+            free: info.swap_free,
+        });
         Ok(())
     }
 
@@ -140,7 +173,10 @@ impl Linux {
         let (Some(all), Some(major)) = (field(&text, "pgfault"), field(&text, "pgmajfault")) else {
             return Err("vmstat: has no pgfault and pgmajfault".into());
         };
-        now.faults = Some(Faults { minor: all.saturating_sub(major), major });
+        now.faults = Some(Faults {
+            minor: all.saturating_sub(major),
+            major,
+        });
         Ok(())
     }
 
@@ -148,7 +184,9 @@ impl Linux {
         let DiskStats(all) = self.parse("diskstats")?;
         for disk in &all {
             let never_used = disk.reads == 0 && disk.writes == 0;
-            let part_of_another = all.iter().any(|whole| is_partition(&disk.name, &whole.name));
+            let part_of_another = all
+                .iter()
+                .any(|whole| is_partition(&disk.name, &whole.name));
             if never_used || part_of_another || self.exclude_devices.matches(&disk.name) {
                 continue;
             }
@@ -189,11 +227,20 @@ impl Linux {
 
     /// Counts the processes; how many of them run or are blocked came with the CPU's times.
     fn processes(&self, now: &mut Snapshot) -> Result<(), String> {
-        let Some(processes) = now.processes.take() else { return Err("how many run is not known without stat".into()) };
-        let entries = fs::read_dir(&self.proc).map_err(|error| format!("{}: {error}", self.proc.display()))?;
+        let Some(processes) = now.processes.take() else {
+            return Err("how many run is not known without stat".into());
+        };
+        let entries = fs::read_dir(&self.proc)
+            .map_err(|error| format!("{}: {error}", self.proc.display()))?;
         let total = entries
             .filter_map(Result::ok)
-            .filter(|entry| entry.file_name().as_encoded_bytes().first().is_some_and(u8::is_ascii_digit))
+            .filter(|entry| {
+                entry
+                    .file_name()
+                    .as_encoded_bytes()
+                    .first()
+                    .is_some_and(u8::is_ascii_digit)
+            })
             .count() as u64;
         now.processes = Some(Processes { total, ..processes });
         Ok(())
@@ -201,9 +248,17 @@ impl Linux {
 
     fn descriptors(&self, now: &mut Snapshot) -> Result<(), String> {
         let text = self.text("sys/fs/file-nr")?;
-        let numbers: Vec<u64> = text.split_ascii_whitespace().map_while(|word| word.parse().ok()).collect();
-        let [allocated, unused, limit] = numbers[..] else { return Err(unreadable("sys/fs/file-nr", &text)) };
-        now.descriptors = Some(Descriptors { open: allocated.saturating_sub(unused), limit });
+        let numbers: Vec<u64> = text
+            .split_ascii_whitespace()
+            .map_while(|word| word.parse().ok())
+            .collect();
+        let [allocated, unused, limit] = numbers[..] else {
+            return Err(unreadable("sys/fs/file-nr", &text));
+        };
+        now.descriptors = Some(Descriptors {
+            open: allocated.saturating_sub(unused),
+            limit,
+        });
         Ok(())
     }
 
@@ -226,16 +281,25 @@ impl Linux {
 
     fn connections(&self, now: &mut Snapshot) -> Result<(), String> {
         let snmp = self.text("self/net/snmp")?;
-        let established = snmp_field(&snmp, "Tcp:", "CurrEstab").ok_or("net/snmp: has no Tcp CurrEstab")?;
+        let established =
+            snmp_field(&snmp, "Tcp:", "CurrEstab").ok_or("net/snmp: has no Tcp CurrEstab")?;
         let sockets = self.text("self/net/sockstat")?;
-        let tcp = sockets.lines().find(|line| line.starts_with("TCP:")).ok_or("net/sockstat: has no TCP line")?;
+        let tcp = sockets
+            .lines()
+            .find(|line| line.starts_with("TCP:"))
+            .ok_or("net/sockstat: has no TCP line")?;
         // Hosts without IPv6 have no such file.
         let in_use_v6 = self
             .text("self/net/sockstat6")
             .ok()
-            .and_then(|text| text.lines().find(|line| line.starts_with("TCP6:")).and_then(|line| word_after(line, "inuse")))
+            .and_then(|text| {
+                text.lines()
+                    .find(|line| line.starts_with("TCP6:"))
+                    .and_then(|line| word_after(line, "inuse"))
+            })
             .unwrap_or(0);
-        let in_use = word_after(tcp, "inuse").ok_or_else(|| unreadable("net/sockstat", tcp))? + in_use_v6;
+        let in_use =
+            word_after(tcp, "inuse").ok_or_else(|| unreadable("net/sockstat", tcp))? + in_use_v6;
         now.tcp = Some(Tcp {
             established,
             time_wait: word_after(tcp, "tw").unwrap_or(0),
@@ -246,7 +310,10 @@ impl Linux {
 
     fn uptime(&self, now: &mut Snapshot) -> Result<(), String> {
         let text = self.text("uptime")?;
-        let seconds = text.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
+        let seconds = text
+            .split_ascii_whitespace()
+            .next()
+            .and_then(|word| word.parse().ok());
         now.uptime = Some(seconds.ok_or_else(|| unreadable("uptime", &text))?);
         Ok(())
     }
@@ -260,21 +327,37 @@ impl Linux {
         if round.failed.is_empty() {
             return Ok(());
         }
-        let named: Vec<String> = round.failed.iter().map(|(mount, problem)| format!("{mount} {problem}")).collect();
+        let named: Vec<String> = round
+            .failed
+            .iter()
+            .map(|(mount, problem)| format!("{mount} {problem}"))
+            .collect();
         Err(named.join("; "))
     }
 }
 
 /// Whether `name` is a partition of `whole`: `sda1` of `sda`, `nvme0n1p2` of `nvme0n1`.
 fn is_partition(name: &str, whole: &str) -> bool {
-    let Some(rest) = name.strip_prefix(whole) else { return false };
-    let number = if whole.ends_with(|c: char| c.is_ascii_digit()) { rest.strip_prefix('p') } else { Some(rest) };
+    let Some(rest) = name.strip_prefix(whole) else {
+        return false;
+    };
+    let number = if whole.ends_with(|c: char| c.is_ascii_digit()) {
+        rest.strip_prefix('p')
+    } else {
+        Some(rest)
+    };
     number.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// The number behind `name` in lines of the form `name number`.
 fn field(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+    text.lines().find_map(|line| {
+        line.strip_prefix(name)?
+            .strip_prefix(' ')?
+            .trim()
+            .parse()
+            .ok()
+    })
 }
 
 /// The number behind `name` in a line of the form `TCP: inuse 3 orphan 0`.
@@ -288,20 +371,27 @@ fn word_after(line: &str, name: &str) -> Option<u64> {
 fn snmp_field(text: &str, protocol: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines().filter(|line| line.starts_with(protocol));
     let (names, values) = (lines.next()?, lines.next()?);
-    let at = names.split_ascii_whitespace().position(|word| word == name)?;
+    let at = names
+        .split_ascii_whitespace()
+        .position(|word| word == name)?;
     values.split_ascii_whitespace().nth(at)?.parse().ok()
 }
 
 /// The parser calls every surprise a defect of its own, over several lines; what matters is which file surprised it.
 fn broken(file: &str, error: &ProcError) -> String {
     match error {
-        ProcError::InternalError(_) => format!("{file}: is not of the form that this kernel's version should have"),
+        ProcError::InternalError(_) => {
+            format!("{file}: is not of the form that this kernel's version should have")
+        }
         other => format!("{file}: {other}"),
     }
 }
 
 fn unreadable(file: &str, text: &str) -> String {
-    format!("{file}: cannot be read: {:?}", text.chars().take(60).collect::<String>())
+    format!(
+        "{file}: cannot be read: {:?}",
+        text.chars().take(60).collect::<String>()
+    )
 }
 
 #[cfg(test)]

@@ -75,10 +75,13 @@ impl Default for HostConfig {
                 "/var/lib/containerd/*",
                 "/var/lib/kubelet/*",
             ]),
-            devices_exclude: words(&["loop*", "ram*", "zram*", "fd*", "sr*", "dm-*", "md*", "nbd*"]),
+            devices_exclude: words(&[
+                "loop*", "ram*", "zram*", "fd*", "sr*", "dm-*", "md*", "nbd*",
+            ]),
             interfaces_exclude: words(&[
-                "lo", "veth*", "docker*", "br-*", "cni*", "cali*", "flannel*", "virbr*", "vnet*", "tap*", "ifb*",
-                "dummy*", "tunl*", "sit*", "gre*", "erspan*", "ip6tnl*", "ip_vti*", "ip6_vti*",
+                "lo", "veth*", "docker*", "br-*", "cni*", "cali*", "flannel*", "virbr*", "vnet*",
+                "tap*", "ifb*", "dummy*", "tunl*", "sit*", "gre*", "erspan*", "ip6tnl*", "ip_vti*",
+                "ip6_vti*",
             ]),
             network_filesystems: false,
         }
@@ -117,7 +120,9 @@ pub struct HostCollector {
 
 impl fmt::Debug for HostCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HostCollector").field("resource", &self.resource).finish_non_exhaustive()
+        f.debug_struct("HostCollector")
+            .field("resource", &self.resource)
+            .finish_non_exhaustive()
     }
 }
 
@@ -135,7 +140,13 @@ impl HostCollector {
 
     fn with_reader(reader: Box<dyn Read>, resource: ResourceKey, interval: StepLength) -> Self {
         let complaints = Seldom::every(Duration::from_secs(60));
-        let mut collector = Self { resource, interval, reader, last: None, complaints };
+        let mut collector = Self {
+            resource,
+            interval,
+            reader,
+            last: None,
+            complaints,
+        };
         collector.last = Some(collector.read());
         collector
     }
@@ -156,7 +167,13 @@ impl HostCollector {
 
     fn batch(&self, now: &Snapshot, at: EventTime) -> SampleBatch {
         let samples = derive::derive(self.last.as_ref(), now, at);
-        SampleBatch::new(self.resource.clone(), Kind::Server, SOURCE, self.interval, samples)
+        SampleBatch::new(
+            self.resource.clone(),
+            Kind::Server,
+            SOURCE,
+            self.interval,
+            samples,
+        )
     }
 
     fn read(&mut self) -> Snapshot {
@@ -164,7 +181,10 @@ impl HostCollector {
         for Failure { part, problem } in failures {
             counter!("forewarn_ingestion_host_part_failures_total", "part" => part).increment(1);
             if let Some(unsaid) = self.complaints.may(part) {
-                warn!(part, problem, unsaid, "cannot read a part of this host, the others go on");
+                warn!(
+                    part,
+                    problem, unsaid, "cannot read a part of this host, the others go on"
+                );
             }
         }
         snapshot
@@ -174,7 +194,10 @@ impl HostCollector {
 /// What this system calls itself.
 #[must_use]
 pub fn host_name() -> Option<String> {
-    sysinfo::System::host_name().ok().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
+    sysinfo::System::host_name()
+        .ok()
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]

@@ -11,33 +11,88 @@ use super::glob::Globs;
 
 /// Stores nothing of its own, or cannot grow.
 const NOT_STORAGE: &[&str] = &[
-    "autofs", "bdev", "binder", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "cpuset", "cramfs", "debugfs",
-    "devpts", "devtmpfs", "efivarfs", "erofs", "fusectl", "hugetlbfs", "iso9660", "mqueue", "nsfs", "overlay",
-    "pipefs", "proc", "pstore", "ramfs", "rootfs", "rpc_pipefs", "securityfs", "selinuxfs", "sockfs", "squashfs",
-    "sysfs", "tracefs", "udf",
+    "autofs",
+    "bdev",
+    "binder",
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "cpuset",
+    "cramfs",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "efivarfs",
+    "erofs",
+    "fusectl",
+    "hugetlbfs",
+    "iso9660",
+    "mqueue",
+    "nsfs",
+    "overlay",
+    "pipefs",
+    "proc",
+    "pstore",
+    "ramfs",
+    "rootfs",
+    "rpc_pipefs",
+    "securityfs",
+    "selinuxfs",
+    "sockfs",
+    "squashfs",
+    "sysfs",
+    "tracefs",
+    "udf",
 ];
 
 /// Answers only while someone else does, and then counts someone else's disk.
-const NETWORK: &[&str] =
-    &["9p", "afs", "ceph", "cifs", "glusterfs", "gfs2", "lustre", "ncpfs", "nfs", "nfs4", "smb3", "smbfs", "virtiofs"];
+const NETWORK: &[&str] = &[
+    "9p",
+    "afs",
+    "ceph",
+    "cifs",
+    "glusterfs",
+    "gfs2",
+    "lustre",
+    "ncpfs",
+    "nfs",
+    "nfs4",
+    "smb3",
+    "smbfs",
+    "virtiofs",
+];
 
 /// The mount points to look at, in the order of their names.
 pub(crate) fn choose(mounts: &[MountInfo], exclude: &Globs, network: bool) -> Vec<String> {
     let mut chosen: Vec<(&str, &MountInfo)> = Vec::new();
     for (i, mount) in mounts.iter().enumerate() {
-        let Some(point) = mount.mount_point.to_str() else { continue };
-        let hidden = mounts[i + 1..].iter().any(|later| later.mount_point == mount.mount_point);
+        let Some(point) = mount.mount_point.to_str() else {
+            continue;
+        };
+        let hidden = mounts[i + 1..]
+            .iter()
+            .any(|later| later.mount_point == mount.mount_point);
         if hidden || (point != "/" && (is_left_out(mount, network) || exclude.matches(point))) {
             continue;
         }
         // Of several mounts of one device the whole one counts, else the first: bind mounts come after what they bind.
-        match chosen.iter().position(|(_, other)| device(other) == device(mount)) {
-            Some(same) if mount.root == "/" && chosen[same].1.root != "/" => chosen[same] = (point, mount),
+        match chosen
+            .iter()
+            .position(|(_, other)| device(other) == device(mount))
+        {
+            Some(same) if mount.root == "/" && chosen[same].1.root != "/" => {
+                chosen[same] = (point, mount)
+            }
             Some(_) => {}
             None => chosen.push((point, mount)),
         }
     }
-    let mut points: Vec<String> = chosen.into_iter().map(|(point, _)| point.to_owned()).collect();
+    let mut points: Vec<String> = chosen
+        .into_iter()
+        .map(|(point, _)| point.to_owned())
+        .collect();
     points.sort_unstable();
     points
 }
@@ -62,8 +117,10 @@ mod tests {
     use super::*;
 
     fn chosen(lines: &str, exclude: &[&str], network: bool) -> Vec<String> {
-        let mounts: Vec<MountInfo> =
-            lines.lines().map(|line| MountInfo::from_line(line).expect("a line of mountinfo")).collect();
+        let mounts: Vec<MountInfo> = lines
+            .lines()
+            .map(|line| MountInfo::from_line(line).expect("a line of mountinfo"))
+            .collect();
         let exclude: Vec<String> = exclude.iter().map(|&glob| glob.to_owned()).collect();
         choose(&mounts, &Globs::new(&exclude), network)
     }
@@ -82,7 +139,10 @@ mod tests {
 33 27 0:41 / /run rw - tmpfs tmpfs rw
 34 33 0:42 / /run/user/1000 rw - tmpfs tmpfs rw
 35 27 0:43 / /var/lib/docker/overlay2/abc/merged rw - overlay overlay rw";
-        assert_eq!(chosen(lines, &["/run/*"], false), ["/", "/dev/shm", "/mnt/fill", "/run"]);
+        assert_eq!(
+            chosen(lines, &["/run/*"], false),
+            ["/", "/dev/shm", "/mnt/fill", "/run"]
+        );
     }
 
     #[test]
@@ -91,7 +151,11 @@ mod tests {
 27 1 0:50 / / rw,relatime - overlay overlay rw,lowerdir=/a
 40 27 254:1 /docker/hosts /etc/hosts rw - ext4 /dev/vda1 rw
 41 27 254:1 / /data rw - ext4 /dev/vda1 rw";
-        assert_eq!(chosen(lines, &[], false), ["/", "/data"], "the whole device rather than a piece of it");
+        assert_eq!(
+            chosen(lines, &[], false),
+            ["/", "/data"],
+            "the whole device rather than a piece of it"
+        );
     }
 
     #[test]

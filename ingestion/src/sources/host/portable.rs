@@ -12,7 +12,13 @@ use super::snapshot::{CpuTimes, Direction, Disk, Filesystem, Interface, Memory, 
 use super::{Failure, HostConfig, Read, Reading};
 
 /// Reads through `sysinfo`.
-#[cfg_attr(target_os = "linux", allow(dead_code, reason = "Linux has a reader of its own; tests run this one too"))]
+#[cfg_attr(
+    target_os = "linux",
+    allow(
+        dead_code,
+        reason = "Linux has a reader of its own; tests run this one too"
+    )
+)]
 pub(crate) struct Portable {
     exclude_mounts: Globs,
     exclude_devices: Globs,
@@ -41,7 +47,10 @@ impl Portable {
     }
 
     fn system(&mut self, now: &mut Snapshot) -> Result<(), &'static str> {
-        let system = self.system.as_mut().ok_or("this system is not known to sysinfo")?;
+        let system = self
+            .system
+            .as_mut()
+            .ok_or("this system is not known to sysinfo")?;
         system.refresh_cpu_specifics(CpuRefreshKind::nothing().with_usage());
         system.refresh_memory_specifics(MemoryRefreshKind::everything());
         let elapsed = self.read_at.elapsed().as_secs_f64();
@@ -61,18 +70,35 @@ impl Portable {
             free: system.free_memory(),
             caches: None,
         });
-        now.swap = Some(Swap { total: system.total_swap(), free: system.free_swap() });
+        now.swap = Some(Swap {
+            total: system.total_swap(),
+            free: system.free_swap(),
+        });
         Ok(())
     }
 
     fn disks(&mut self, now: &mut Snapshot) -> Result<(), &'static str> {
-        let disks = self.disks.as_mut().ok_or("this system's disks are not known to sysinfo")?;
-        disks.refresh_specifics(true, DiskRefreshKind::nothing().with_storage().with_io_usage());
+        let disks = self
+            .disks
+            .as_mut()
+            .ok_or("this system's disks are not known to sysinfo")?;
+        disks.refresh_specifics(
+            true,
+            DiskRefreshKind::nothing().with_storage().with_io_usage(),
+        );
         for disk in disks.iter() {
-            let (name, mount) = (disk.name().to_string_lossy(), disk.mount_point().to_string_lossy());
+            let (name, mount) = (
+                disk.name().to_string_lossy(),
+                disk.mount_point().to_string_lossy(),
+            );
             let (total, free) = (disk.total_space(), disk.available_space());
             if total > 0 && !disk.is_read_only() && !self.exclude_mounts.matches(&mount) {
-                let filesystem = Filesystem { used: total.saturating_sub(free), free, reserved: 0, inodes: None };
+                let filesystem = Filesystem {
+                    used: total.saturating_sub(free),
+                    free,
+                    reserved: 0,
+                    inodes: None,
+                };
                 now.filesystems.insert(mount.into_owned(), filesystem);
             }
             let usage = disk.usage();
@@ -90,7 +116,10 @@ impl Portable {
     }
 
     fn networks(&mut self, now: &mut Snapshot) -> Result<(), &'static str> {
-        let networks = self.networks.as_mut().ok_or("this system's interfaces are not known to sysinfo")?;
+        let networks = self
+            .networks
+            .as_mut()
+            .ok_or("this system's interfaces are not known to sysinfo")?;
         networks.refresh(true);
         for (name, data) in networks.iter() {
             let name = name.to_string_lossy();
@@ -109,7 +138,8 @@ impl Portable {
                 errors: data.total_errors_on_transmitted(),
                 dropped: None,
             };
-            now.interfaces.insert(name.into_owned(), Interface { receive, transmit });
+            now.interfaces
+                .insert(name.into_owned(), Interface { receive, transmit });
         }
         Ok(())
     }
@@ -121,15 +151,23 @@ impl Read for Portable {
         let mut failures = Vec::new();
         let mut part = |name: &'static str, result: Result<(), &'static str>| {
             if let Err(problem) = result {
-                failures.push(Failure { part: name, problem: problem.to_owned() });
+                failures.push(Failure {
+                    part: name,
+                    problem: problem.to_owned(),
+                });
             }
         };
         part("cpu", self.system(&mut now));
         part("filesystem", self.disks(&mut now));
         part("network", self.networks(&mut now));
         // Windows has no load average: it then stays absent, which is not a failure.
-        now.load = System::load_average().ok().map(|load| [load.one, load.five, load.fifteen]);
+        now.load = System::load_average()
+            .ok()
+            .map(|load| [load.one, load.five, load.fifteen]);
         now.uptime = System::uptime().ok().map(|seconds| seconds as f64);
-        Reading { snapshot: now, failures }
+        Reading {
+            snapshot: now,
+            failures,
+        }
     }
 }

@@ -26,8 +26,13 @@ pub(crate) enum Next {
 impl Schedule {
     pub(crate) fn new(interval: Duration) -> Self {
         // Settings refuse what is shorter than a second, so this is never zero.
-        let interval = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX).max(1);
-        Self { interval, last: None }
+        let interval = i64::try_from(interval.as_millis())
+            .unwrap_or(i64::MAX)
+            .max(1);
+        Self {
+            interval,
+            last: None,
+        }
     }
 
     /// Tells what to do at `now`.
@@ -38,8 +43,15 @@ impl Schedule {
         let stepped_back = moment < last - self.interval;
         if moment > last || stepped_back {
             self.last = Some(moment);
-            let missed = if stepped_back { 0 } else { (moment - last) / self.interval - 1 };
-            return Next::Due { at: EventTime(moment), missed: u64::try_from(missed).unwrap_or(0) };
+            let missed = if stepped_back {
+                0
+            } else {
+                (moment - last) / self.interval - 1
+            };
+            return Next::Due {
+                at: EventTime(moment),
+                missed: u64::try_from(missed).unwrap_or(0),
+            };
         }
         let wait = (last + self.interval - now.millis()).clamp(1, self.interval);
         Next::Wait(Duration::from_millis(u64::try_from(wait).unwrap_or(1)))
@@ -51,7 +63,10 @@ mod tests {
     use super::*;
 
     fn due(at: i64, missed: u64) -> Next {
-        Next::Due { at: EventTime(at), missed }
+        Next::Due {
+            at: EventTime(at),
+            missed,
+        }
     }
 
     fn wait(millis: u64) -> Next {

@@ -49,7 +49,10 @@ impl Statfs {
         let mut round = Round::default();
         for mount in mounts.iter().take(MOUNTS_MAX) {
             if stuck.contains(mount) {
-                round.failed.push((mount.clone(), "does not answer since an earlier round".into()));
+                round.failed.push((
+                    mount.clone(),
+                    "does not answer since an earlier round".into(),
+                ));
                 continue;
             }
             match self.ask_one(mount, deadline) {
@@ -62,7 +65,10 @@ impl Statfs {
             }
         }
         for mount in mounts.iter().skip(MOUNTS_MAX) {
-            round.failed.push((mount.clone(), format!("is beyond the first {MOUNTS_MAX} mounts")));
+            round.failed.push((
+                mount.clone(),
+                format!("is beyond the first {MOUNTS_MAX} mounts"),
+            ));
         }
         round
     }
@@ -71,7 +77,10 @@ impl Statfs {
     fn still_stuck(&mut self) -> BTreeSet<String> {
         let mut waiting = BTreeSet::new();
         self.stuck.retain(|(mount, worker)| {
-            let still = matches!(worker.answers.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty));
+            let still = matches!(
+                worker.answers.try_recv(),
+                Err(std::sync::mpsc::TryRecvError::Empty)
+            );
             if still {
                 waiting.insert(mount.clone());
             }
@@ -83,13 +92,19 @@ impl Statfs {
     fn ask_one(&mut self, mount: &str, deadline: Instant) -> Result<Filesystem, String> {
         let worker = match self.worker.take() {
             Some(worker) => worker,
-            None if self.stuck.len() >= STUCK_MAX => return Err(format!("{STUCK_MAX} other mounts do not answer")),
+            None if self.stuck.len() >= STUCK_MAX => {
+                return Err(format!("{STUCK_MAX} other mounts do not answer"));
+            }
             None => Worker::start().map_err(|error| format!("cannot start a thread: {error}"))?,
         };
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = worker.questions.try_send(mount.to_owned()) {
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
+            worker.questions.try_send(mount.to_owned())
+        {
             return Err("the asking thread has ended".into());
         }
-        let patience = deadline.saturating_duration_since(Instant::now()).max(PATIENCE_LEAST);
+        let patience = deadline
+            .saturating_duration_since(Instant::now())
+            .max(PATIENCE_LEAST);
         match worker.answers.recv_timeout(patience) {
             Ok(answer) => {
                 self.worker = Some(worker);
@@ -97,7 +112,10 @@ impl Statfs {
             }
             Err(RecvTimeoutError::Timeout) => {
                 self.stuck.push((mount.to_owned(), worker));
-                Err(format!("does not answer within {} ms", patience.as_millis()))
+                Err(format!(
+                    "does not answer within {} ms",
+                    patience.as_millis()
+                ))
             }
             Err(RecvTimeoutError::Disconnected) => Err("the asking thread has ended".into()),
         }
@@ -108,13 +126,15 @@ impl Worker {
     fn start() -> io::Result<Self> {
         let (questions, asked) = sync_channel::<String>(1);
         let (answer, answers) = sync_channel(1);
-        thread::Builder::new().name("host-statfs".into()).spawn(move || {
-            for mount in asked {
-                if answer.send(statvfs(&mount)).is_err() {
-                    return;
+        thread::Builder::new()
+            .name("host-statfs".into())
+            .spawn(move || {
+                for mount in asked {
+                    if answer.send(statvfs(&mount)).is_err() {
+                        return;
+                    }
                 }
-            }
-        })?;
+            })?;
         Ok(Self { questions, answers })
     }
 }
@@ -148,15 +168,29 @@ mod tests {
         // Nobody works on these channels: the thread of a dead mount, as seen from here.
         let (questions, _asked) = sync_channel(1);
         let (answer, answers) = sync_channel(1);
-        let mut statfs = Statfs { worker: Some(Worker { questions, answers }), stuck: Vec::new() };
+        let mut statfs = Statfs {
+            worker: Some(Worker { questions, answers }),
+            stuck: Vec::new(),
+        };
         let mounts = ["/".to_owned(), "/proc".to_owned()];
         let round = statfs.ask(&mounts);
-        assert_eq!(round.failed.first().map(|(mount, _)| mount.as_str()), Some("/"));
+        assert_eq!(
+            round.failed.first().map(|(mount, _)| mount.as_str()),
+            Some("/")
+        );
         assert_eq!(statfs.stuck.len(), 1);
         let round = statfs.ask(&mounts);
-        assert_eq!(round.failed, [("/".to_owned(), "does not answer since an earlier round".to_owned())]);
+        assert_eq!(
+            round.failed,
+            [(
+                "/".to_owned(),
+                "does not answer since an earlier round".to_owned()
+            )]
+        );
         // The kernel lets it go: asked again from then on.
-        answer.send(Err(io::Error::other("gone"))).expect("the receiver is kept");
+        answer
+            .send(Err(io::Error::other("gone")))
+            .expect("the receiver is kept");
         assert!(statfs.ask(&mounts).filesystems.contains_key("/"));
     }
 }

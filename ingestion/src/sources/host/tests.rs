@@ -23,8 +23,14 @@ fn check_sound(batch: &SampleBatch) {
     let mut ids = BTreeSet::new();
     for (sample, id) in batch.samples.iter().zip(batch.sample_ids()) {
         assert!(ids.insert(id), "twice: {sample:?}");
-        assert!(sample.value.is_finite() && sample.value >= 0.0, "{sample:?}");
-        assert!(metric::unit(&sample.metric).is_some(), "not a known metric: {sample:?}");
+        assert!(
+            sample.value.is_finite() && sample.value >= 0.0,
+            "{sample:?}"
+        );
+        assert!(
+            metric::unit(&sample.metric).is_some(),
+            "not a known metric: {sample:?}"
+        );
         if sample.metric.ends_with(".utilization") {
             assert!(sample.value <= 1.0, "{sample:?}");
         }
@@ -33,7 +39,11 @@ fn check_sound(batch: &SampleBatch) {
 }
 
 fn names(batch: &SampleBatch) -> BTreeSet<&str> {
-    batch.samples.iter().map(|sample| sample.metric.as_str()).collect()
+    batch
+        .samples
+        .iter()
+        .map(|sample| sample.metric.as_str())
+        .collect()
 }
 
 #[cfg(target_os = "linux")]
@@ -60,8 +70,12 @@ fn this_host_says_how_it_is() {
     ] {
         assert!(names.contains(name), "{name} is missing from {names:?}");
     }
-    let cpu: f64 =
-        batch.samples.iter().filter(|s| s.metric == metric::CPU_UTILIZATION).map(|sample| sample.value).sum();
+    let cpu: f64 = batch
+        .samples
+        .iter()
+        .filter(|s| s.metric == metric::CPU_UTILIZATION)
+        .map(|sample| sample.value)
+        .sum();
     assert!((cpu - 1.0).abs() < 1e-9, "the modes sum to {cpu}");
 }
 
@@ -72,7 +86,12 @@ fn the_portable_reader_says_the_same_in_fewer_words() {
     let batch = collector.collect(EventTime(7_000));
     check_sound(&batch);
     let names = names(&batch);
-    for name in [metric::MEMORY_UTILIZATION, metric::CPU_LOGICAL_COUNT, metric::FILESYSTEM_LIMIT, metric::UPTIME] {
+    for name in [
+        metric::MEMORY_UTILIZATION,
+        metric::CPU_LOGICAL_COUNT,
+        metric::FILESYSTEM_LIMIT,
+        metric::UPTIME,
+    ] {
         assert!(names.contains(name), "{name} is missing from {names:?}");
     }
 }
@@ -84,8 +103,18 @@ fn a_look_in_between_leaves_the_regular_collection_as_it_was() {
     impl Read for Counting {
         fn read(&mut self) -> Reading {
             self.0 += 10.0;
-            let cpu = snapshot::CpuTimes { user: self.0 * self.0, idle: self.0, ..Default::default() };
-            Reading { snapshot: Snapshot { cpu: Some(cpu), ..Snapshot::default() }, failures: Vec::new() }
+            let cpu = snapshot::CpuTimes {
+                user: self.0 * self.0,
+                idle: self.0,
+                ..Default::default()
+            };
+            Reading {
+                snapshot: Snapshot {
+                    cpu: Some(cpu),
+                    ..Snapshot::default()
+                },
+                failures: Vec::new(),
+            }
         }
     }
     let user = |batch: &SampleBatch| batch.samples[0].value;
@@ -100,8 +129,17 @@ fn a_part_that_fails_does_not_take_the_others_along() {
     struct Half;
     impl Read for Half {
         fn read(&mut self) -> Reading {
-            let failures = vec![Failure { part: "disk", problem: "diskstats: gone".into() }];
-            Reading { snapshot: Snapshot { uptime: Some(5.0), ..Snapshot::default() }, failures }
+            let failures = vec![Failure {
+                part: "disk",
+                problem: "diskstats: gone".into(),
+            }];
+            Reading {
+                snapshot: Snapshot {
+                    uptime: Some(5.0),
+                    ..Snapshot::default()
+                },
+                failures,
+            }
         }
     }
     let batch = collector(Box::new(Half)).collect(EventTime(7_000));

@@ -1,6 +1,7 @@
 //! The Linux reader over text as kernels write it.
 
 use std::fmt::Write as _;
+use std::process::Command;
 
 use expect_test::{Expect, expect};
 use forewarn_types::EventTime;
@@ -22,7 +23,10 @@ const FILES: &[(&str, &str)] = &[
          Active: 0 kB\nInactive: 0 kB\nSwapTotal: 80 kB\nSwapFree: 60 kB\nDirty: 0 kB\nWriteback: 0 kB\nMapped: 0 kB\n\
          Slab: 0 kB\nCommitted_AS: 0 kB\nVmallocTotal: 0 kB\nVmallocUsed: 0 kB\nVmallocChunk: 0 kB\n",
     ),
-    ("vmstat", "nr_free_pages 1\npgfault 5000\npgmajfault 12\npgfault_other 9\n"),
+    (
+        "vmstat",
+        "nr_free_pages 1\npgfault 5000\npgmajfault 12\npgfault_other 9\n",
+    ),
     (
         "diskstats",
         "   7       0 loop0 0 0 0 0 0 0 0 0 0 0 0\n 259       0 nvme0n1 164 14 2000 35 376 11 4000 59 0 23164 41\n \
@@ -39,8 +43,14 @@ const FILES: &[(&str, &str)] = &[
     ("pressure/cpu", PRESSURE),
     ("pressure/memory", PRESSURE),
     ("pressure/io", PRESSURE),
-    ("self/net/snmp", "Ip: Forwarding DefaultTTL\nIp: 1 64\nTcp: RtoAlgorithm CurrEstab InSegs\nTcp: 1 4 900\n"),
-    ("self/net/sockstat", "sockets: used 25\nTCP: inuse 3 orphan 0 tw 2 alloc 7 mem 92\nUDP: inuse 0 mem 0\n"),
+    (
+        "self/net/snmp",
+        "Ip: Forwarding DefaultTTL\nIp: 1 64\nTcp: RtoAlgorithm CurrEstab InSegs\nTcp: 1 4 900\n",
+    ),
+    (
+        "self/net/sockstat",
+        "sockets: used 25\nTCP: inuse 3 orphan 0 tw 2 alloc 7 mem 92\nUDP: inuse 0 mem 0\n",
+    ),
     ("self/net/sockstat6", "TCP6: inuse 6\nUDP6: inuse 0\n"),
     ("uptime", "1234.56 2000.00\n"),
     ("self/mountinfo", ""),
@@ -57,7 +67,10 @@ const PRESSURE: &str = "some avg10=0.33 avg60=1.52 avg300=1.55 total=236298472\n
 fn folder(changes: &[(&str, Option<&str>)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for (name, text) in FILES {
-        let text = changes.iter().find(|(changed, _)| changed == name).map_or(Some(*text), |(_, text)| *text);
+        let text = changes
+            .iter()
+            .find(|(changed, _)| changed == name)
+            .map_or(Some(*text), |(_, text)| *text);
         if let Some(text) = text {
             let path = folder.path().join(name);
             fs::create_dir_all(path.parent().expect("below the folder")).expect("a folder");
@@ -70,15 +83,35 @@ fn folder(changes: &[(&str, Option<&str>)]) -> tempfile::TempDir {
 fn check(changes: &[(&str, Option<&str>)], expected: Expect) {
     let folder = folder(changes);
     let reading = Linux::at(folder.path(), &HostConfig::default()).read();
-    let before = Snapshot { cpu: Some(CpuTimes { user: 900.0, idle: 7_000.0, ..CpuTimes::default() }), ..Snapshot::default() };
+    let before = Snapshot {
+        cpu: Some(CpuTimes {
+            user: 900.0,
+            idle: 7_000.0,
+            ..CpuTimes::default()
+        }),
+        ..Snapshot::default()
+    };
     let mut text = String::new();
     for sample in derive(Some(&before), &reading.snapshot, EventTime(0)) {
         let tags: Vec<&str> = sample.tags.values().map(String::as_str).collect();
-        let sort = if sample.metric_type.is_gauge() { "" } else { " counter" };
-        writeln!(text, "{} {} = {:.6}{sort}", sample.metric, tags.join(","), sample.value).expect("a String takes all");
+        let sort = if sample.metric_type.is_gauge() {
+            ""
+        } else {
+            " counter"
+        };
+        writeln!(
+            text,
+            "{} {} = {:.6}{sort}",
+            sample.metric,
+            tags.join(","),
+            sample.value
+        )
+        .expect("a String takes all");
     }
     for failure in reading.failures {
-        let problem = failure.problem.replace(&folder.path().display().to_string(), "PROC");
+        let problem = failure
+            .problem
+            .replace(&folder.path().display().to_string(), "PROC");
         writeln!(text, "FAILED {}: {problem}", failure.part).expect("a String takes all");
     }
     expected.assert_eq(&text);
@@ -86,7 +119,9 @@ fn check(changes: &[(&str, Option<&str>)], expected: Expect) {
 
 #[test]
 fn every_file_becomes_the_samples_that_it_should() {
-    check(&[], expect![[r#"
+    check(
+        &[],
+        expect![[r#"
         system.cpu.utilization user = 0.064516
         system.cpu.utilization nice = 0.012903
         system.cpu.utilization system = 0.193548
@@ -136,7 +171,8 @@ fn every_file_becomes_the_samples_that_it_should() {
         system.network.connection.count time_wait = 2.000000
         system.network.connection.count other = 5.000000
         system.uptime  = 1234.560000
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -154,7 +190,9 @@ fn files_that_are_missing_or_broken_are_named_and_the_others_go_on() {
         ("uptime", Some("")),
         ("self/mountinfo", None),
     ];
-    check(&broken, expect![[r#"
+    check(
+        &broken,
+        expect![[r#"
         FAILED cpu: stat: is not of the form that this kernel's version should have
         FAILED load: loadavg: cannot be read: "many\n"
         FAILED memory: meminfo: is not of the form that this kernel's version should have
@@ -167,7 +205,8 @@ fn files_that_are_missing_or_broken_are_named_and_the_others_go_on() {
         FAILED connections: net/snmp: has no Tcp CurrEstab
         FAILED uptime: uptime: cannot be read: ""
         FAILED filesystem: PROC/self/mountinfo: No such file or directory (os error 2)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -181,15 +220,58 @@ fn a_kernel_without_pressure_and_ipv6_is_no_failure() {
     let reading = Linux::at(folder.path(), &HostConfig::default()).read();
     assert_eq!(reading.failures, []);
     assert!(reading.snapshot.pressure.is_empty());
-    assert_eq!(reading.snapshot.tcp, Some(Tcp { established: 4, time_wait: 2, other: 0 }));
+    assert_eq!(
+        reading.snapshot.tcp,
+        Some(Tcp {
+            established: 4,
+            time_wait: 2,
+            other: 0
+        })
+    );
+}
+
+#[test]
+#[allow(
+    clippy::print_stderr,
+    reason = "a left-out test has to be seen where tests are run"
+)]
+fn a_new_mount_is_seen_at_the_next_reading_and_a_gone_one_no_more() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let point = folder.path().to_str().expect("a plain path").to_owned();
+    let mut reader = Linux::new(&HostConfig::default());
+    assert!(!reader.read().snapshot.filesystems.contains_key(&point));
+    let mount = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs", &point])
+        .output();
+    if !mount.is_ok_and(|mount| mount.status.success()) {
+        eprintln!("left out: a new mount (this user may not mount)");
+        return;
+    }
+    fs::write(folder.path().join("fill"), vec![0; 2 << 20]).expect("room for 2 MiB");
+    let seen = reader.read().snapshot.filesystems.get(&point).copied();
+    let unmounted = Command::new("umount").arg(&point).status().expect("umount");
+    let seen = seen.expect("the mount is seen");
+    assert_eq!((seen.used, seen.used + seen.free), (2 << 20, 8 << 20));
+    assert!(unmounted.success() && !reader.read().snapshot.filesystems.contains_key(&point));
 }
 
 #[test]
 fn partitions_are_parts_of_their_disk() {
-    for (part, whole) in [("sda1", "sda"), ("vdb12", "vdb"), ("nvme0n1p2", "nvme0n1"), ("mmcblk0p1", "mmcblk0")] {
+    for (part, whole) in [
+        ("sda1", "sda"),
+        ("vdb12", "vdb"),
+        ("nvme0n1p2", "nvme0n1"),
+        ("mmcblk0p1", "mmcblk0"),
+    ] {
         assert!(is_partition(part, whole), "{part}");
     }
-    for (disk, other) in [("sda", "sda"), ("sdaa", "sda"), ("nvme0n10", "nvme0n1"), ("nvme0n1", "nvme0"), ("vdb", "vda")] {
+    for (disk, other) in [
+        ("sda", "sda"),
+        ("sdaa", "sda"),
+        ("nvme0n10", "nvme0n1"),
+        ("nvme0n1", "nvme0"),
+        ("vdb", "vda"),
+    ] {
         assert!(!is_partition(disk, other), "{disk}");
     }
 }
