@@ -335,6 +335,20 @@ fn a_condition_without_patience_opens_at_once() {
 }
 
 #[test]
+fn a_condition_that_is_told_again_is_no_news() {
+    let mut script = Script::default();
+    script
+        .busy(100, true)
+        .busy(101, true)
+        .busy(104, false)
+        .busy(105, false);
+    script.check(expect![[r#"
+        0100 tell busy#1 - → open low | web-01: disk.busy is 93 %, above 80 %
+        0104 tell busy#2 open → resolved low | web-01: disk.busy is 20 % again [the condition no longer holds]
+    "#]]);
+}
+
+#[test]
 fn an_anomaly_episode_is_one_alert() {
     let mut script = Script::default();
     script.steps(1..=5, 0.2).steps(6..=7, 3.0).steps(8..=8, 0.5);

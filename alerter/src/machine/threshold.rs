@@ -50,6 +50,12 @@ impl Work<'_> {
             );
             return;
         }
+        if let Some(held) = self.resource.held.get_mut(&place) {
+            // It holds already (other rules may have been in force in between): that is no news, and no new beginning.
+            held.value = change.value;
+            held.threshold = change.threshold;
+            return;
+        }
         let held = Held {
             since: change.step_end,
             steps: 0,

@@ -1,0 +1,7 @@
+//! The alerter on real PostgreSQL, real Kafka and a real HTTP receiver.
+
+mod alerter;
+mod ledger;
+mod outbox;
+mod support;
+mod webhook;
