@@ -50,17 +50,20 @@ def line(y):
     return np.polyfit(at.astype("float64"), y[at], 1)[0]
 
 
-def over_steps(series, name, n, step):
+def over_steps(series, name, n, step, exact):
     least = max(math.ceil(n / 2), 2 if name in ("std", "slope") else 1)
     if least > n:
         return series * np.nan
     rolling = series.rolling(n, min_periods=least)
     if name == "slope":
         return rolling.apply(line, raw=True) / (step / 1_000)
+    if exact and name in ("mean", "std"):
+        # pandas updates its windows and loses digits of large numbers: it gives the window, numpy the statistic.
+        return rolling.apply(lambda x: np.nanstd(x, ddof=1) if name == "std" else np.nanmean(x), raw=True)
     return getattr(rolling, name)()
 
 
-def over_minutes(series, name, minutes, step):
+def over_minutes(series, name, minutes, step, _exact):
     """The minute of each step so far, and the whole minutes before it."""
     minute = np.array([(number * step - 1) // 60_000 for number in series.index])
     values = series.to_numpy()
@@ -90,7 +93,7 @@ def over_minutes(series, name, minutes, step):
     return pd.Series(out, index=series.index)
 
 
-def feature(series, floor, transform, step):
+def feature(series, floor, transform, step, exact):
     if transform == "value":
         return series
     if transform == "diff":
@@ -113,9 +116,9 @@ def feature(series, floor, transform, step):
     unit, n = window(argument, step)
     over = over_steps if unit == "steps" else over_minutes
     if name == "zscore":
-        std = over(series, "std", n, step)
-        return (series - over(series, "mean", n, step)) / std.clip(lower=floor)
-    return over(series, name, n, step)
+        std = over(series, "std", n, step, exact)
+        return (series - over(series, "mean", n, step, exact)) / std.clip(lower=floor)
+    return over(series, name, n, step, exact)
 
 
 def temporal(name, start, calendar):
@@ -148,8 +151,8 @@ def main():
         if metric == "time":
             columns.append([temporal(transform, end - step, task["calendar"]) for end in ends])
         else:
-            floor = task["metrics"][metric]["floor"]
-            full = feature(grids[metric], floor, transform, step)
+            floor, exact = task["metrics"][metric]["floor"], task["metrics"][metric]["exact"]
+            full = feature(grids[metric], floor, transform, step, exact)
             columns.append([full[end // step] for end in ends])
     known = [[None if value is None or not math.isfinite(value) else float(value) for value in c] for c in columns]
     json.dump(known, sys.stdout)
