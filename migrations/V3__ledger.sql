@@ -47,8 +47,8 @@ COMMENT ON COLUMN anomalies.p0 IS 'The tail probability that the alarm budget al
 COMMENT ON COLUMN anomalies.confidence IS 'How much data stands behind the score, 0 to 1.';
 COMMENT ON COLUMN anomalies.value IS 'What was measured, in the metric''s unit.';
 COMMENT ON COLUMN anomalies.expected IS 'What was expected.';
-COMMENT ON COLUMN anomalies.lower IS 'Lower edge of what would not have been an anomaly; for single metrics.';
-COMMENT ON COLUMN anomalies.upper IS 'Upper edge of what would not have been an anomaly; for single metrics.';
+COMMENT ON COLUMN anomalies.lower IS 'Lower edge of what would not have been an anomaly; for single metrics, and null where less is never one.';
+COMMENT ON COLUMN anomalies.upper IS 'Upper edge of what would not have been an anomaly; for single metrics, and null where more is never one.';
 COMMENT ON COLUMN anomalies.summary IS 'The anomaly in one line.';
 COMMENT ON COLUMN anomalies.parts IS 'What the score of a whole resource consists of, largest first: [{metric, part, value, expected}]; the parts sum to the score.';
 COMMENT ON COLUMN anomalies.feature_set IS 'Name and version of the features that were judged.';

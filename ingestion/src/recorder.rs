@@ -107,14 +107,15 @@ impl Sink for Recorder {
     fn take(&mut self, batch: &Batch) -> Result<Taken, Setback> {
         let place = batch.place;
         let mut plan = self.plan(batch);
-        let refused = match self.runtime.block_on(self.influxdb.write(&plan.lines)) {
-            Ok(refused) => refused,
+        let written = match self.runtime.block_on(self.influxdb.write(&plan.lines)) {
+            Ok(written) => written,
             Err(error) => return Err(self.set_back(place, error)),
         };
         self.retries.remove(&place);
-        metrics::counter!("forewarn_recorder_points_total", "topic" => place.topic.name)
-            .increment((plan.lines.len() - refused.len()) as u64);
-        let refused = letters(&plan, &refused);
+        let stored = plan.lines.len().saturating_sub(written.refused.len() + written.expired);
+        metrics::counter!("forewarn_recorder_points_total", "topic" => place.topic.name).increment(stored as u64);
+        self.tell_expired(place, written.expired);
+        let refused = letters(&plan, &written.refused);
         plan.dead.extend(refused);
         self.bury(batch, &plan.dead)?;
         match plan.halted {
@@ -167,6 +168,17 @@ impl Recorder {
             points::of_prediction(&record.body::<Prediction>(&headers)?, lines);
         }
         Ok(())
+    }
+
+    /// Points older than the bucket keeps anything are no loss, but worth a word: the recorder is a week behind.
+    fn tell_expired(&mut self, place: Place, expired: usize) {
+        if expired == 0 {
+            return;
+        }
+        metrics::counter!("forewarn_recorder_expired_total", "topic" => place.topic.name).increment(expired as u64);
+        if let Some(unsaid) = self.unnamed.may("expired") {
+            tracing::warn!(%place, points = expired, unsaid, "points are older than `influxdb.retention_raw`, and not stored");
+        }
     }
 
     fn set_back(&mut self, place: Place, error: WriteError) -> Setback {

@@ -24,7 +24,7 @@ use crate::http;
 pub use line::{Field, Lines, Point};
 pub use query::Span;
 pub use setup::{LEVELS, Level};
-pub use write::{Refused, WriteError};
+pub use write::{Refused, WriteError, Written};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -91,6 +91,60 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Every mistake, as the key within the section and what is wrong with its value.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<(&'static str, String)> {
+        let mut mistakes = Vec::new();
+        if let Err(problem) = parse_url(&self.url) {
+            mistakes.push((
+                "url",
+                format!("is not of the form http://host:port: {problem}"),
+            ));
+        }
+        for (key, text) in [("org", &self.org), ("bucket", &self.bucket)] {
+            if text.trim().is_empty() || text.contains(char::is_control) {
+                mistakes.push((key, "must be a name without control characters".to_owned()));
+            }
+        }
+        if self.bucket.starts_with('_') {
+            mistakes.push((
+                "bucket",
+                "must not begin with `_`: InfluxDB keeps such names for itself".to_owned(),
+            ));
+        }
+        if self.request_timeout.is_zero() {
+            mistakes.push((
+                "request_timeout",
+                "must be longer than nothing, such as \"15s\"".to_owned(),
+            ));
+        }
+        for (key, size) in [
+            ("batch_lines", self.batch_lines),
+            ("batch_bytes", self.batch_bytes),
+        ] {
+            if size == 0 {
+                mistakes.push((key, "must be at least 1".to_owned()));
+            }
+        }
+        for (key, retention) in [
+            ("retention_raw", self.retention_raw),
+            ("retention_10s", self.retention_10s),
+            ("retention_1m", self.retention_1m),
+            ("retention_10m", self.retention_10m),
+            ("retention_1h", self.retention_1h),
+        ] {
+            if retention < Duration::from_secs(3_600) {
+                mistakes.push((
+                    key,
+                    "must be at least \"1h\": InfluxDB keeps data for no less".to_owned(),
+                ));
+            }
+        }
+        mistakes
+    }
+}
+
 /// What goes wrong with InfluxDB apart from writing.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -140,15 +194,7 @@ impl InfluxDb {
     /// # Errors
     /// [`Error::Url`] when the address cannot be read.
     pub fn open(config: &Config) -> Result<Self, Error> {
-        let base: reqwest::Url = config
-            .url
-            .parse()
-            .map_err(|error| Error::Url(format!("{error}")))?;
-        if base.cannot_be_a_base() || !matches!(base.scheme(), "http" | "https") {
-            return Err(Error::Url(
-                "it must begin with http:// or https://".to_owned(),
-            ));
-        }
+        let base = parse_url(&config.url).map_err(Error::Url)?;
         let client = http::client(config.request_timeout)
             .build()
             .map_err(|error| Error::Url(chain(&error)))?;
@@ -205,6 +251,14 @@ impl InfluxDb {
     }
 }
 
+fn parse_url(text: &str) -> Result<reqwest::Url, String> {
+    let url: reqwest::Url = text.parse().map_err(|error| format!("{error}"))?;
+    if url.cannot_be_a_base() || !matches!(url.scheme(), "http" | "https") {
+        return Err("it must begin with http:// or https://".to_owned());
+    }
+    Ok(url)
+}
+
 /// Sends, and turns every answer but a success into an error with the server's words.
 async fn send(request: RequestBuilder) -> Result<Response, Error> {
     let response = request
@@ -250,4 +304,27 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_have_no_mistake_and_every_mistake_is_named() {
+        assert_eq!(Config::default().mistakes(), []);
+        let wrong = Config {
+            url: "localhost:8086".into(),
+            org: String::new(),
+            bucket: "_x".into(),
+            batch_lines: 0,
+            retention_raw: Duration::from_secs(1),
+            ..Config::default()
+        };
+        let keys: Vec<_> = wrong.mistakes().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(
+            keys,
+            ["url", "org", "bucket", "batch_lines", "retention_raw"]
+        );
+    }
 }

@@ -19,6 +19,15 @@ pub struct Refused {
     pub message: String,
 }
 
+/// What became of lines that InfluxDB has dealt with: all but these are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Refused for good, in their order.
+    pub refused: Vec<Refused>,
+    /// How many are older than the bucket keeps anything: nothing is wrong with them, they would be deleted at once.
+    pub expired: usize,
+}
+
 /// Why nothing is known to be written. The same lines may and must be written again.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
@@ -45,26 +54,28 @@ pub enum WriteError {
 /// What the server says to one batch.
 enum Answer {
     Written,
+    /// Written, but for so many points that are too old.
+    Expired(usize),
     /// Something in it is wrong.
     Refused(String),
 }
 
 impl InfluxDb {
-    /// Writes all lines into the raw bucket and returns those that it refuses for good. One attempt: what to do while
-    /// the server is away is the caller's business, whose partition has to be paused meanwhile.
+    /// Writes all lines into the raw bucket, and says which it refuses for good. One attempt: what to do while the
+    /// server is away is the caller's business, whose partition has to be paused meanwhile.
     ///
     /// # Errors
     /// [`WriteError`]; some of the lines may be there then, which does no harm.
-    pub async fn write(&self, lines: &Lines) -> Result<Vec<Refused>, WriteError> {
-        let mut refused = Vec::new();
+    pub async fn write(&self, lines: &Lines) -> Result<Written, WriteError> {
+        let mut written = Written::default();
         let mut start = 0;
         while start < lines.len() {
             let end = self.batch_end(lines, start);
-            self.write_or_bisect(lines, start..end, &mut refused)
+            self.write_or_bisect(lines, start..end, &mut written)
                 .await?;
             start = end;
         }
-        Ok(refused)
+        Ok(written)
     }
 
     /// The end of the batch that begins with line `start`: within both limits, at least one line.
@@ -89,17 +100,20 @@ impl InfluxDb {
         &self,
         lines: &Lines,
         batch: Range<usize>,
-        refused: &mut Vec<Refused>,
+        written: &mut Written,
     ) -> Result<(), WriteError> {
         // A stack instead of recursion; the left half is on top, so points are written in the order of the log.
         let mut waiting = vec![batch];
         while let Some(batch) = waiting.pop() {
             match self.write_batch(lines.slice(batch.clone())).await? {
                 Answer::Written => {}
-                Answer::Refused(message) if batch.len() == 1 => refused.push(Refused {
-                    line: batch.start,
-                    message,
-                }),
+                Answer::Expired(points) => written.expired += points,
+                Answer::Refused(message) if batch.len() == 1 => {
+                    written.refused.push(Refused {
+                        line: batch.start,
+                        message,
+                    });
+                }
                 Answer::Refused(_) => {
                     let middle = batch.start + batch.len() / 2;
                     waiting.push(middle..batch.end);
@@ -147,11 +161,37 @@ impl InfluxDb {
             }
             StatusCode::BAD_REQUEST
             | StatusCode::PAYLOAD_TOO_LARGE
-            | StatusCode::UNPROCESSABLE_ENTITY => Ok(Answer::Refused(message)),
+            | StatusCode::UNPROCESSABLE_ENTITY => {
+                Ok(expired(&message).map_or(Answer::Refused(message), Answer::Expired))
+            }
             _ => Err(WriteError::Later {
                 why: format!("status {}: {message}", status.as_u16()),
                 retry_after: retry_after.map(Duration::from_secs),
             }),
         }
+    }
+}
+
+/// How many points of a batch were left out because the bucket keeps nothing that old, when that is all that is wrong:
+/// the server has then written the others. A replay of a week-old log meets many of them.
+fn expired(message: &str) -> Option<usize> {
+    let (_, rest) = message.split_once("partial write: dropped ")?;
+    let (count, _) = rest.split_once(" points outside retention policy")?;
+    count.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_that_are_too_old_are_told_from_points_that_are_wrong() {
+        let old = "failure writing points to database: partial write: dropped 2 points outside retention policy of \
+                   duration 24h0m0s - oldest point m at 2026-11-11T03:12:32Z dropped because it violates a Retention \
+                   Policy Lower Bound dropped=2 for database: f5 for retention policy: autogen";
+        assert_eq!(expired(old), Some(2));
+        let wrong = "failure writing points to database: partial write: field type conflict: input field \"value\" on \
+                     measurement \"m\" is type string, already exists as type float dropped=1";
+        assert_eq!(expired(wrong), None);
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use forewarn_config::Secret;
 use forewarn_store::influxdb::{
-    Config, Error, Field, InfluxDb, LEVELS, Lines, Point, Span, WriteError, line,
+    Config, Error, Field, InfluxDb, LEVELS, Lines, Point, Span, WriteError, Written, line,
 };
 use forewarn_testkit::servers;
 
@@ -76,7 +76,10 @@ async fn writing_twice_is_writing_once_and_numbers_keep_their_last_bit() {
     ];
     let lines = lines(250, start, |i| odd[i as usize % odd.len()]);
     for _ in 0..2 {
-        assert_eq!(influxdb.write(&lines).await.expect("written"), []);
+        assert_eq!(
+            influxdb.write(&lines).await.expect("written"),
+            Written::default()
+        );
     }
     let expected: Vec<Point> = lines
         .iter()
@@ -98,6 +101,7 @@ async fn a_refused_line_is_found_and_the_rest_is_written() {
             .write(&lines(1, start, |_| 1.0))
             .await
             .expect("written")
+            .refused
             .is_empty()
     );
     let mut batch = lines(150, start, |_| 2.0);
@@ -114,7 +118,11 @@ async fn a_refused_line_is_found_and_the_rest_is_written() {
     batch.float("value", 3.0);
     batch.end(start + 600_000);
 
-    let refused = influxdb.write(&batch).await.expect("the server answers");
+    let refused = influxdb
+        .write(&batch)
+        .await
+        .expect("the server answers")
+        .refused;
     assert_eq!(
         refused
             .iter()
@@ -135,6 +143,50 @@ async fn a_refused_line_is_found_and_the_rest_is_written() {
         "the later record wins"
     );
     assert_eq!(points[150].measurement, "after");
+    influxdb.tear_down().await.expect("cleaned up");
+}
+
+#[tokio::test]
+async fn points_older_than_the_bucket_keeps_are_no_fault() {
+    let Some(config) = config("InfluxDB retention") else {
+        return;
+    };
+    let retention_raw = Duration::from_secs(3_600);
+    let influxdb = InfluxDb::start(&Config {
+        retention_raw,
+        ..config
+    })
+    .await
+    .expect("set up");
+    let start = now() - 1_000_000;
+    let mut batch = lines(150, start - 7 * 24 * 3_600_000, |_| 1.0);
+    batch.begin("new");
+    batch.float("value", 2.0);
+    batch.end(start);
+    let written = influxdb.write(&batch).await.expect("the server answers");
+    assert_eq!(
+        written,
+        Written {
+            refused: Vec::new(),
+            expired: 150
+        }
+    );
+    let points = all(&influxdb, start).await;
+    assert_eq!(points.len(), 1, "what is new beside them is written");
+    // A line that is to blame is still found among them.
+    batch.begin("new");
+    batch.text("value", "not a number");
+    batch.end(start);
+    let written = influxdb.write(&batch).await.expect("the server answers");
+    assert_eq!(
+        written
+            .refused
+            .iter()
+            .map(|refused| refused.line)
+            .collect::<Vec<_>>(),
+        [151]
+    );
+    assert_eq!(written.expired, 150);
     influxdb.tear_down().await.expect("cleaned up");
 }
 
@@ -241,7 +293,14 @@ async fn aggregates_are_made_of_whole_windows() {
         lines.text("state", "scored");
         lines.end(start + i64::from(i) * 1_000);
     }
-    assert!(influxdb.write(&lines).await.expect("written").is_empty());
+    assert!(
+        influxdb
+            .write(&lines)
+            .await
+            .expect("written")
+            .refused
+            .is_empty()
+    );
     for level in &LEVELS[..2] {
         run_task(
             &config,

@@ -321,6 +321,8 @@ async fn a_server_that_is_not_there_is_named_without_its_password() {
         url: Secret::new("postgres://forewarn:hunter2@host:x/y"),
         ..Config::default()
     };
+    assert_eq!(config.mistakes()[0].0, "url");
+    assert_eq!(Config::default().mistakes(), []);
     let error = Postgres::open(&config, "test").expect_err("no port number");
     assert!(!format!("{error:?} {error}").contains("hunter2"), "{error}");
 }
