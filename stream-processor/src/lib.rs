@@ -1,10 +1,9 @@
 //! Closes steps and computes features: `system_metrics` becomes `processed_metrics`.
 //!
-//! The rules of step closing and the features themselves are the crate `forewarn-features`; this is the stage around
-//! them, with what only the log knows: silence.
+//! The stage ([`Processor`]) is pure; what a step is and what is computed from it lives in `forewarn-features`.
 
 mod config;
 mod processor;
 
-pub use config::Config;
+pub use config::StepConfig;
 pub use processor::Processor;

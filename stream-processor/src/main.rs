@@ -1,20 +1,21 @@
-//! `forewarn-stream-processor`: closes steps and computes features.
+//! `forewarn-stream-processor`: puts samples together to steps, and steps to feature vectors.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use forewarn_bus::{
-    CheckpointConfig, Checkpoints, Config as LogConfig, KafkaLog, Log, StageOptions, run_stage,
+    BusError, CheckpointConfig, Checkpoints, Config as LogConfig, KafkaLog, Log, StageOptions,
+    run_stage,
 };
 use forewarn_config::Settings;
 use forewarn_features::{FeatureSetConfig, FeatureSets};
 use forewarn_service::{Context, Service};
-use forewarn_stream_processor::{Config, Processor};
+use forewarn_stream_processor::{Processor, StepConfig};
 
 /// The port of the health pages.
 const PORT: u16 = 8002;
 
-const ABOUT: &str = "Closes steps and computes features: samples become feature vectors.";
+const ABOUT: &str = "Puts samples together to steps, and steps to feature vectors.";
 
 fn main() -> ExitCode {
     Service::new("stream-processor", PORT, ABOUT).main(configure, run)
@@ -24,23 +25,11 @@ fn main() -> ExitCode {
 struct Sections {
     log: LogConfig,
     checkpoints: CheckpointConfig,
-    processor: Config,
+    steps: StepConfig,
     sets: FeatureSets,
 }
 
 fn configure(settings: &mut Settings) -> Sections {
-    let log: LogConfig = settings.section("log");
-    for (key, problem) in log.mistakes() {
-        settings.refuse(&format!("log.{key}"), problem);
-    }
-    let checkpoints: CheckpointConfig = settings.section("checkpoints");
-    for (key, problem) in checkpoints.mistakes() {
-        settings.refuse(&format!("checkpoints.{key}"), problem);
-    }
-    let processor: Config = settings.section("stream_processor");
-    for (key, problem) in processor.mistakes() {
-        settings.refuse(&format!("stream_processor.{key}"), problem);
-    }
     let extra: Vec<FeatureSetConfig> = settings.section("feature_sets");
     let sets = FeatureSets::standard()
         .with(&extra)
@@ -51,9 +40,9 @@ fn configure(settings: &mut Settings) -> Sections {
             FeatureSets::standard()
         });
     Sections {
-        log,
-        checkpoints,
-        processor,
+        log: settings.checked("log", LogConfig::mistakes),
+        checkpoints: settings.checked("checkpoints", CheckpointConfig::mistakes),
+        steps: settings.checked("stream_processor", StepConfig::mistakes),
         sets,
     }
 }
@@ -61,23 +50,22 @@ fn configure(settings: &mut Settings) -> Sections {
 async fn run(cx: Context, sections: Sections) -> anyhow::Result<()> {
     let watch = cx.watch("stream-processor");
     let log_config = sections.log;
-    let log: Arc<dyn Log> = tokio::task::spawn_blocking(move || {
+    let log = tokio::task::spawn_blocking(move || {
         let log = KafkaLog::connect(&log_config)?;
         log.ensure_topics(log_config.partitions)?;
-        Ok::<_, forewarn_bus::BusError>(Arc::new(log))
+        Ok::<_, BusError>(log)
     })
     .await??;
     let checkpoints = Checkpoints::open(&sections.checkpoints)?;
-    let (sets, config) = (Arc::new(sections.sets), sections.processor);
     let options = StageOptions {
         checkpoint_every: sections.checkpoints.every,
         ..StageOptions::new(cx.instance())
     };
-    let stop = cx.stop().clone();
+    let (sets, steps, stop) = (Arc::new(sections.sets), sections.steps, cx.stop().clone());
     cx.spawn_thread("stream-processor", move || {
-        let make = |_| Processor::new(Arc::clone(&sets), config.clone());
+        let make = |_| Processor::new(Arc::clone(&sets), steps.clone());
         Ok(run_stage(
-            log,
+            Arc::new(log),
             &checkpoints,
             make,
             &options,

@@ -1,6 +1,7 @@
-//! The stage: sample batches in; feature vectors out, and word of resources that fall silent or come back.
+//! The stage: which resources there are, which are silent, and what their steps give.
 //!
-//! Silence is a matter of log time, which ticks move when nothing else does; all the rest is event time.
+//! Silence is a matter of log time and is looked at when the log ticks, so a replay finds the same silences at the
+//! same places, and a partition without data still notices them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,180 +12,288 @@ use forewarn_messages::{ProcessedMetric, ResourceChange, SampleBatch, SystemMetr
 use forewarn_types::{EventTime, Kind, LogTime, ResourceKey, ResourceState, StepLength};
 use serde::{Deserialize, Serialize};
 
-use crate::Config;
+use crate::StepConfig;
 
-/// Raised when an older snapshot cannot be read any more.
+/// Raised when the state of an older program cannot be read any more; the partition is then replayed.
 const FORMAT: u16 = 1;
 
-/// A resource is silent after at least so many of its own steps.
-const SILENT_STEPS: u32 = 3;
+/// A resource that closed fewer steps is still learning when it comes back from silence: what a detector needs before
+/// it says anything.
+const LEARNED_STEPS: u64 = 900;
 
-/// Closes steps and computes features for the resources of one partition.
+/// Turns `system_metrics` into `processed_metrics`.
 #[derive(Debug)]
 pub struct Processor {
+    config: StepConfig,
     engine: Engine,
-    config: Config,
+    /// Of the sets and settings that the state depends on.
+    made_for: String,
+    /// In the order of their names: what a tick says about several comes in this order.
     resources: BTreeMap<ResourceKey, Resource>,
+    /// Counts batches, to tell which resource has been quiet for longest.
+    arrival: u64,
     evicted: u64,
-    /// What was told to metrics last.
-    told: (Counts, u64),
+    told: Told,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// What is known about one resource.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Resource {
     kind: Kind,
-    /// The shortest interval among its last batches' sources.
+    /// Interval of the source that sent last; three of them are silence.
     interval: StepLength,
-    /// Log time of its last batch.
-    heard: LogTime,
-    is_silent: bool,
-    /// One state per feature set that describes its kind, by the set's place.
-    steps: Vec<(usize, Steps)>,
-}
-
-impl Processor {
-    /// A processor that has seen nothing. `config` has no [`mistakes`](Config::mistakes).
-    #[must_use]
-    pub fn new(sets: Arc<FeatureSets>, config: Config) -> Self {
-        Self {
-            engine: Engine::new(sets, config.rules()),
-            config,
-            resources: BTreeMap::new(),
-            evicted: 0,
-            told: (Counts::default(), 0),
-        }
-    }
-
-    /// What happened to samples since the process started.
-    #[must_use]
-    pub const fn counts(&self) -> Counts {
-        self.engine.counts
-    }
-
-    /// Resources forgotten to make room.
-    #[must_use]
-    pub const fn evicted(&self) -> u64 {
-        self.evicted
-    }
-
-    fn batch(&mut self, batch: &SampleBatch, log_time: LogTime, out: &mut Vec<ProcessedMetric>) {
-        self.make_room(&batch.resource);
-        let engine = &mut self.engine;
-        let fresh = || Resource {
-            kind: batch.kind,
-            interval: batch.interval,
-            heard: log_time,
-            is_silent: false,
-            steps: Vec::new(),
-        };
-        let resource = self
-            .resources
-            .entry(batch.resource.clone())
-            .or_insert_with(fresh);
-        if resource.kind != batch.kind {
-            // It was taken for something else, and is judged by other features from now on.
-            *resource = fresh();
-        }
-        resource.heard = log_time;
-        resource.interval = resource.interval.min(batch.interval);
-        if std::mem::take(&mut resource.is_silent) {
-            let state = if resource.closed().is_some() {
-                ResourceState::Healthy
-            } else {
-                ResourceState::Learning
-            };
-            out.push(resource.change(&batch.resource, state, log_time));
-        }
-        if resource.steps.is_empty() {
-            let sets = Arc::clone(engine.sets());
-            let described = sets.all().iter().enumerate();
-            resource.steps = described
-                .filter(|(_, set)| set.describes(batch.kind))
-                .map(|(place, _)| (place, Steps::new(engine, place, batch)))
-                .collect();
-        }
-        let mut vectors = Vec::new();
-        for (_, steps) in &mut resource.steps {
-            steps.apply(engine, batch, log_time, &mut vectors);
-        }
-        out.extend(vectors.into_iter().map(ProcessedMetric::Vector));
-    }
-
-    fn tick(&mut self, log_time: LogTime, out: &mut Vec<ProcessedMetric>) {
-        for (key, resource) in &mut self.resources {
-            let patience = self
-                .config
-                .silent_after
-                .max(SILENT_STEPS * resource.interval.duration());
-            if !resource.is_silent && log_time.since(resource.heard) >= patience {
-                resource.is_silent = true;
-                out.push(resource.change(key, ResourceState::Silent, log_time));
-            }
-        }
-        self.tell();
-    }
-
-    /// Adds to the process's metrics what has happened since the last tick.
-    fn tell(&mut self) {
-        let (now, before) = (self.engine.counts, &self.told.0);
-        for (outcome, total, told) in [
-            ("used", now.samples, before.samples),
-            ("late", now.late, before.late),
-            ("duplicate", now.duplicates, before.duplicates),
-            ("conflicting", now.conflicting, before.conflicting),
-            ("unusable", now.unusable, before.unusable),
-        ] {
-            metrics::counter!("forewarn_stream_processor_samples_total", "outcome" => outcome)
-                .increment(total - told);
-        }
-        metrics::counter!("forewarn_stream_processor_vectors_total")
-            .increment(now.vectors - before.vectors);
-        metrics::counter!("forewarn_stream_processor_incomplete_steps_total")
-            .increment(now.incomplete - before.incomplete);
-        metrics::counter!("forewarn_stream_processor_series_evicted_total")
-            .increment(now.evicted - before.evicted);
-        metrics::counter!("forewarn_stream_processor_resources_evicted_total")
-            .increment(self.evicted - self.told.1);
-        self.told = (now, self.evicted);
-    }
-
-    fn make_room(&mut self, key: &ResourceKey) {
-        if self.resources.len() < self.config.max_resources || self.resources.contains_key(key) {
-            return;
-        }
-        let quietest = self
-            .resources
-            .iter()
-            .min_by_key(|(_, resource)| resource.heard);
-        if let Some(quietest) = quietest.map(|(key, _)| key.clone()) {
-            self.resources.remove(&quietest);
-            self.evicted += 1;
-        }
-    }
+    /// When it was last heard of. Imported history is no sign of life, so one that has no other is never silent.
+    heard: Option<LogTime>,
+    silent: bool,
+    /// End of the step of its newest sample.
+    newest: EventTime,
+    arrival: u64,
+    /// Per feature set, by its place among all.
+    steps: Vec<(u16, Steps)>,
 }
 
 impl Resource {
-    /// End of the last step that closed under any set.
-    fn closed(&self) -> Option<EventTime> {
-        self.steps
-            .iter()
-            .filter_map(|(_, steps)| steps.closed())
-            .max()
+    fn new(batch: &SampleBatch) -> Self {
+        Self {
+            kind: batch.kind,
+            interval: batch.interval,
+            heard: None,
+            silent: false,
+            newest: EventTime(0),
+            arrival: 0,
+            steps: Vec::new(),
+        }
     }
 
     fn change(
         &self,
-        key: &ResourceKey,
+        resource: &ResourceKey,
         state: ResourceState,
         log_time: LogTime,
     ) -> ProcessedMetric {
+        let closed = self
+            .steps
+            .iter()
+            .filter_map(|(_, steps)| steps.closed())
+            .max();
         ProcessedMetric::Resource(ResourceChange {
-            resource: key.clone(),
+            resource: resource.clone(),
             kind: self.kind,
             state,
             log_time,
-            step_end: self.closed().unwrap_or_default(),
+            step_end: closed.unwrap_or(self.newest),
         })
+    }
+
+    /// The state to which it returns from silence.
+    fn returned(&self) -> ResourceState {
+        let learned = self
+            .steps
+            .iter()
+            .any(|(_, steps)| steps.count() >= LEARNED_STEPS);
+        if learned {
+            ResourceState::Healthy
+        } else {
+            ResourceState::Learning
+        }
+    }
+}
+
+/// What was told to the metrics so far.
+#[derive(Debug, Default)]
+struct Told {
+    counts: Counts,
+    evicted: u64,
+}
+
+impl Processor {
+    /// A processor for one partition.
+    #[must_use]
+    pub fn new(sets: Arc<FeatureSets>, config: StepConfig) -> Self {
+        let made_for = format!("{} {config:?}", sets.digest());
+        Self {
+            engine: Engine::new(sets, config.rules()),
+            config,
+            made_for,
+            resources: BTreeMap::new(),
+            arrival: 0,
+            evicted: 0,
+            told: Told::default(),
+        }
+    }
+
+    /// What happened to samples, since this processor was made.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.engine.counts
+    }
+
+    /// Resources forgotten because of [`StepConfig::max_resources`].
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Resources that are followed, and the memory of their states in bytes.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize) {
+        let steps = self.resources.values().flat_map(|resource| &resource.steps);
+        (
+            self.resources.len(),
+            steps.map(|(_, steps)| steps.bytes()).sum(),
+        )
+    }
+
+    fn samples(&mut self, batch: &SampleBatch, log_time: LogTime, out: &mut Vec<ProcessedMetric>) {
+        self.arrival += 1;
+        if !self.resources.contains_key(&batch.resource) {
+            self.make_room();
+            self.resources
+                .insert(batch.resource.clone(), Resource::new(batch));
+        }
+        let resource = self
+            .resources
+            .get_mut(&batch.resource)
+            .expect("it is there by now");
+        resource.kind = batch.kind;
+        resource.interval = batch.interval;
+        resource.arrival = self.arrival;
+        if !batch.backfill {
+            if resource.silent {
+                resource.silent = false;
+                out.push(resource.change(&batch.resource, resource.returned(), log_time));
+            }
+            resource.heard = Some(log_time);
+        }
+        if let Some(newest) = batch
+            .samples
+            .iter()
+            .map(|sample| batch.time_of(sample))
+            .max()
+        {
+            resource.newest = resource.newest.max(batch.interval.end_of(newest));
+        }
+        let sets = Arc::clone(self.engine.sets());
+        let mut vectors = Vec::new();
+        for (index, _) in (0_u16..)
+            .zip(sets.all())
+            .filter(|(_, set)| set.describes(batch.kind))
+        {
+            let place = resource.steps.iter().position(|(set, _)| *set == index);
+            let place = place.unwrap_or_else(|| {
+                resource.steps.push((
+                    index,
+                    Steps::new(&mut self.engine, usize::from(index), batch),
+                ));
+                resource.steps.len() - 1
+            });
+            resource.steps[place]
+                .1
+                .apply(&mut self.engine, batch, log_time, &mut vectors);
+        }
+        out.extend(vectors.into_iter().map(ProcessedMetric::Vector));
+    }
+
+    /// Forgets the resource that has been quiet for longest, if there are too many.
+    fn make_room(&mut self) {
+        while self.resources.len() >= self.config.max_resources {
+            let quietest = self
+                .resources
+                .iter()
+                .min_by_key(|(_, resource)| resource.arrival);
+            let Some(key) = quietest.map(|(key, _)| key.clone()) else {
+                return;
+            };
+            self.resources.remove(&key);
+            self.evicted += 1;
+        }
+    }
+
+    fn tick(&mut self, cause: &Cause, out: &mut Vec<ProcessedMetric>) {
+        for (key, resource) in &mut self.resources {
+            let Some(heard) = resource.heard.filter(|_| !resource.silent) else {
+                continue;
+            };
+            if cause.log_time.since(heard) >= self.config.silence(resource.interval.duration()) {
+                resource.silent = true;
+                out.push(resource.change(key, ResourceState::Silent, cause.log_time));
+            }
+        }
+        self.tell(cause.src.partition);
+    }
+
+    /// Hands what was counted since the last tick to the metrics.
+    fn tell(&mut self, partition: u32) {
+        let (now, was) = (self.engine.counts, self.told.counts);
+        for (name, now, was) in [
+            (
+                "forewarn_stream_processor_samples_total",
+                now.samples,
+                was.samples,
+            ),
+            (
+                "forewarn_stream_processor_vectors_total",
+                now.vectors,
+                was.vectors,
+            ),
+            (
+                "forewarn_stream_processor_incomplete_vectors_total",
+                now.incomplete,
+                was.incomplete,
+            ),
+            (
+                "forewarn_stream_processor_late_samples_total",
+                now.late,
+                was.late,
+            ),
+            (
+                "forewarn_stream_processor_duplicate_samples_total",
+                now.duplicates,
+                was.duplicates,
+            ),
+            (
+                "forewarn_stream_processor_conflicting_samples_total",
+                now.conflicting,
+                was.conflicting,
+            ),
+            (
+                "forewarn_stream_processor_unusable_samples_total",
+                now.unusable,
+                was.unusable,
+            ),
+            (
+                "forewarn_stream_processor_evicted_series_total",
+                now.evicted,
+                was.evicted,
+            ),
+            (
+                "forewarn_stream_processor_evicted_resources_total",
+                self.evicted,
+                self.told.evicted,
+            ),
+            (
+                "forewarn_stream_processor_reanchored_total",
+                now.reanchored,
+                was.reanchored,
+            ),
+        ] {
+            metrics::counter!(name).increment(now - was);
+        }
+        metrics::gauge!("forewarn_stream_processor_resources", "partition" => partition.to_string())
+            .set(self.resources.len() as f64);
+        let (series, resources) = (now.evicted - was.evicted, self.evicted - self.told.evicted);
+        if series + resources > 0 {
+            tracing::warn!(
+                partition,
+                series,
+                resources,
+                "more is sent than is followed: raise stream_processor.max_series or max_resources, or send less"
+            );
+        }
+        self.told = Told {
+            counts: now,
+            evicted: self.evicted,
+        };
     }
 }
 
@@ -196,38 +305,43 @@ impl Stage for Processor {
 
     fn apply(&mut self, input: SystemMetric, cause: &Cause, out: &mut Vec<ProcessedMetric>) {
         match input {
-            SystemMetric::Samples(batch) => self.batch(&batch, cause.log_time, out),
-            SystemMetric::Tick(_) => self.tick(cause.log_time, out),
+            SystemMetric::Samples(batch) => self.samples(&batch, cause.log_time, out),
+            SystemMetric::Tick(_) => self.tick(cause, out),
         }
     }
 
     fn snapshot(&self) -> Vec<u8> {
-        encode_state(&(FORMAT, self.engine.sets().digest(), &self.resources))
+        encode_state(&(FORMAT, &self.made_for, self.arrival, &self.resources))
     }
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
-        let (format, digest, mut resources): (u16, String, BTreeMap<ResourceKey, Resource>) =
-            decode_state(snapshot)?;
+        let (format, made_for, arrival, mut resources): (
+            u16,
+            String,
+            u64,
+            BTreeMap<ResourceKey, Resource>,
+        ) = decode_state(snapshot)?;
         if format != FORMAT {
             return Err(RestoreError(format!(
                 "format {format}, this program writes {FORMAT}"
             )));
         }
-        if digest != self.engine.sets().digest() {
+        if made_for != self.made_for {
             return Err(RestoreError(
-                "it was made with other feature sets".to_owned(),
+                "it was made with other feature sets or settings".into(),
             ));
         }
         for resource in resources.values_mut() {
-            for (_, steps) in &mut resource.steps {
-                if !steps.relink(&mut self.engine) {
-                    return Err(RestoreError(
-                        "it does not fit the feature sets".to_owned(),
-                    ));
+            for (set, steps) in &mut resource.steps {
+                if usize::from(*set) >= self.engine.sets().all().len()
+                    || !steps.relink(&mut self.engine)
+                {
+                    return Err(RestoreError("a state does not fit its feature set".into()));
                 }
             }
         }
         self.resources = resources;
+        self.arrival = arrival;
         Ok(())
     }
 }
