@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use forewarn_messages::{Body, Headers, SYSTEM_METRICS, SystemMetric, Tick, Ticked};
+use forewarn_messages::{Body, SYSTEM_METRICS, SystemMetric, Tick, Ticked};
 use forewarn_types::LogId;
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ pub fn log_id(log: &dyn Log, place: Place) -> Result<Option<LogId>, BusError> {
 }
 
 fn identity_in(record: &Record) -> Option<LogId> {
-    let headers = headers(record)?;
+    let headers = record.headers().ok()?;
     if let Some(src) = headers.src {
         return Some(src.log);
     }
@@ -39,17 +39,6 @@ fn identity_in(record: &Record) -> Option<LogId> {
 }
 
 const TICK: &str = "tick";
-
-/// The headers of a record, if they can be read.
-pub(crate) fn headers(record: &Record) -> Option<Headers> {
-    Headers::from_pairs(
-        record
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_slice())),
-    )
-    .ok()
-}
 
 /// How long a writer waits for its first record to be acknowledged.
 const MINTING: Duration = Duration::from_secs(60);

@@ -186,8 +186,8 @@ impl<S: Stage> Partition<S> {
             let words = words
                 .or_else(|| panic.downcast_ref::<&str>().copied())
                 .unwrap_or("no message");
-            return Ok(Applied::Dead(self.letter(
-                record,
+            return Ok(Applied::Dead(record.dead_letter(
+                S::NAME,
                 DeadReason::Panic,
                 words.to_owned(),
             )));
@@ -261,19 +261,7 @@ impl<S: Stage> Partition<S> {
 
     fn bury(&mut self, record: &Record, reason: DeadReason, detail: String) -> Applied {
         self.progress.next_offset = record.offset + 1;
-        Applied::Dead(self.letter(record, reason, detail))
-    }
-
-    fn letter(&self, record: &Record, reason: DeadReason, detail: String) -> DeadLetter {
-        DeadLetter {
-            stage: S::NAME.to_owned(),
-            topic: record.place.topic.name.to_owned(),
-            partition: record.place.partition,
-            offset: record.offset,
-            reason,
-            detail,
-            body: DeadLetter::excerpt(&record.body),
-        }
+        Applied::Dead(record.dead_letter(S::NAME, reason, detail))
     }
 }
 

@@ -255,10 +255,11 @@ impl Throttle {
 }
 
 /// How long one question to the cluster may take before it is asked again.
-const QUESTION: Duration = Duration::from_secs(5);
+const QUESTION: Duration = Duration::from_secs(3);
 
-/// How often a question is asked again before the log counts as unreachable.
-const QUESTIONS: u32 = 4;
+/// How often a question is asked before the log counts as unreachable. With [`QUESTION`] it stays well below the time
+/// after which a loop that does not turn over counts as dead: Kafka being away is no reason to start it anew.
+const QUESTIONS: u32 = 3;
 
 #[cfg(test)]
 mod tests {

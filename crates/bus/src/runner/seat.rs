@@ -8,7 +8,7 @@ use forewarn_messages::{Body, DEAD_LETTERS, DeadLetter, DeadReason, Topic};
 use forewarn_types::LogId;
 
 use super::Outgoing;
-use crate::identity::{headers, log_id};
+use crate::identity::log_id;
 use crate::{
     Applied, BusError, CheckpointError, Checkpoints, Log, Owner, Partition, Place, Record,
     RunError, Stage, Start,
@@ -163,15 +163,8 @@ impl<S: Stage> Seat<S> {
         if topic == &DEAD_LETTERS {
             return None;
         }
-        let letter = DeadLetter {
-            stage: S::NAME.to_owned(),
-            topic: cause.place.topic.name.to_owned(),
-            partition: cause.place.partition,
-            offset: cause.offset,
-            reason: DeadReason::RefusedByStore,
-            detail: format!("what it causes on `{}` is refused: {problem}", topic.name),
-            body: DeadLetter::excerpt(&cause.body),
-        };
+        let detail = format!("what it causes on `{}` is refused: {problem}", topic.name);
+        let letter = cause.dead_letter(S::NAME, DeadReason::RefusedByStore, detail);
         Some(self.bury(cause, &letter))
     }
 
@@ -236,7 +229,9 @@ fn last_src(log: &dyn Log, output: Place, id: LogId) -> Result<Option<(u64, u64)
         let mut last = None;
         log.read(output, start..bounds.end, &mut |record| {
             // Records that cannot be read, or of another history, say nothing.
-            let src = headers(&record)
+            let src = record
+                .headers()
+                .ok()
                 .and_then(|headers| headers.src)
                 .filter(|src| src.log == id);
             last = last.max(src.map(forewarn_types::Src::position));
