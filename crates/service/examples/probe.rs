@@ -34,6 +34,8 @@ enum Behaviour {
     Stall,
     /// Has done what there is to do.
     Finish,
+    /// Waits for something that never comes before it is complete.
+    Dawdle,
 }
 
 fn main() -> ExitCode {
@@ -54,6 +56,7 @@ async fn run(cx: Context, config: Config) -> anyhow::Result<()> {
     match config.behaviour {
         Behaviour::Refuse => bail!("there is nothing to probe"),
         Behaviour::Finish => return Ok(()),
+        Behaviour::Dawdle => std::future::pending().await,
         _ => {}
     }
     let progress = cx.progress("reader");

@@ -62,8 +62,8 @@ impl Service {
     /// Runs the service, and returns what `main` returns.
     ///
     /// `configure` reads the service's sections; what it finds wrong is remembered by the settings and told here, all
-    /// at once. `body` builds the service and either runs it or spawns its components and returns; the process ends
-    /// when it is asked to, or when a component fails.
+    /// at once. `body` builds the service, spawns its components and returns; if the process is asked to end before
+    /// that, it is dropped where it waits. The process ends when it is asked to, or when a component fails.
     pub fn main<C>(
         self,
         configure: impl FnOnce(&mut Settings) -> C,
@@ -174,16 +174,19 @@ impl Service {
             return EXIT_INTERNAL;
         }
         let whole = async {
-            let ending = Ending::of(
-                AssertUnwindSafe(body(cx.clone(), config))
-                    .catch_unwind()
-                    .await,
-            );
+            let built = AssertUnwindSafe(body(cx.clone(), config)).catch_unwind();
+            let ending = tokio::select! {
+                ending = built => Some(Ending::of(ending)),
+                () = shared.stop.asked() => None,
+            };
             match ending {
-                // It may have left components behind that live on; without any it is done.
-                Ending::Returned(Ok(())) if !shared.components.running().is_empty() => {}
-                Ending::Returned(Ok(())) => drop(shared.stop.ask()),
-                other => shared.components.ended(BODY, other, &shared.stop),
+                None => tracing::info!("asked to end before the service was complete"),
+                // It has left components behind that live on; without any it is done.
+                Some(Ending::Returned(Ok(()))) if shared.components.running().is_empty() => {
+                    _ = shared.stop.ask();
+                }
+                Some(Ending::Returned(Ok(()))) => tracing::info!("running"),
+                Some(other) => shared.components.ended(BODY, other, &shared.stop),
             }
             shared.components.all_ended().await;
         };

@@ -1,9 +1,12 @@
 //! The file that is compiled in says the truth: every section, every setting, every default.
 
+use forewarn_alerter::ReceiverConfig;
 use forewarn_config::{
     DEFAULTS, Documented, Environment, SECTIONS, Secret, Settings, documented_defaults,
 };
+use forewarn_features::{FeatureSetConfig, FeatureSets};
 use forewarn_rules::{RuleConfig, RuleSet};
+use forewarn_types::Kind;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
@@ -33,6 +36,8 @@ fn it_states_the_defaults_of_every_owner() {
     owner::<forewarn_store::postgres::Config>("postgres", &mut differences);
     owner::<forewarn_service::ServiceConfig>("service", &mut differences);
     owner::<forewarn_ingestion::Config>("ingestion", &mut differences);
+    owner::<forewarn_predictor::Config>("predictor", &mut differences);
+    owner::<forewarn_alerter::Config>("alerter", &mut differences);
     assert_eq!(
         differences,
         Vec::<String>::new(),
@@ -44,9 +49,33 @@ fn it_states_the_defaults_of_every_owner() {
 fn its_rules_and_receivers_are_active_and_sound() {
     let mut settings = Settings::load(None, &Environment::default(), &[]).expect("it is TOML");
     let rules = settings.section::<Vec<RuleConfig>>("rules");
+    let receivers = settings.section::<Vec<ReceiverConfig>>("receivers");
+    let sets = settings.section::<Vec<FeatureSetConfig>>("feature_sets");
     settings.finish().expect("no mistakes");
     assert!(!rules.is_empty());
+    assert!(!receivers.is_empty());
+    assert_eq!(sets, []);
+    for receiver in receivers {
+        receiver.build().expect("the receivers are sound");
+    }
     RuleSet::new(rules).expect("the rules are sound");
+}
+
+#[test]
+fn its_rules_speak_of_metrics_that_exist() {
+    let mut settings = Settings::load(None, &Environment::default(), &[]).expect("it is TOML");
+    let standard = FeatureSets::standard();
+    let exists = |feature: &str| {
+        standard
+            .for_kind(Kind::Server)
+            .any(|set| set.index_of(feature).is_some())
+    };
+    for rule in settings.section::<Vec<RuleConfig>>("rules") {
+        if let RuleConfig::Threshold(rule) = rule {
+            let feature = format!("{}.value", rule.metric);
+            assert!(exists(&feature), "{} is no metric of hosts", rule.metric);
+        }
+    }
 }
 
 fn documented() -> Documented {

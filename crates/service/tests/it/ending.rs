@@ -78,3 +78,11 @@ fn a_service_that_has_nothing_left_to_do_ends_well() {
         Some(0)
     );
 }
+
+#[test]
+fn asked_to_end_while_it_still_starts_it_does_not_wait() {
+    let mut probe = Probe::start(&["alerter.behaviour=dawdle", "service.drain=1h"]);
+    probe.wait_for("probing");
+    probe.signal("TERM");
+    assert_eq!(probe.exit_code(), Some(0));
+}
