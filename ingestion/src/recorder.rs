@@ -112,8 +112,12 @@ impl Sink for Recorder {
             Err(error) => return Err(self.set_back(place, error)),
         };
         self.retries.remove(&place);
-        let stored = plan.lines.len().saturating_sub(written.refused.len() + written.expired);
-        metrics::counter!("forewarn_recorder_points_total", "topic" => place.topic.name).increment(stored as u64);
+        let stored = plan
+            .lines
+            .len()
+            .saturating_sub(written.refused.len() + written.expired);
+        metrics::counter!("forewarn_recorder_points_total", "topic" => place.topic.name)
+            .increment(stored as u64);
         self.tell_expired(place, written.expired);
         let refused = letters(&plan, &written.refused);
         plan.dead.extend(refused);
@@ -175,7 +179,8 @@ impl Recorder {
         if expired == 0 {
             return;
         }
-        metrics::counter!("forewarn_recorder_expired_total", "topic" => place.topic.name).increment(expired as u64);
+        metrics::counter!("forewarn_recorder_expired_total", "topic" => place.topic.name)
+            .increment(expired as u64);
         if let Some(unsaid) = self.unnamed.may("expired") {
             tracing::warn!(%place, points = expired, unsaid, "points are older than `influxdb.retention_raw`, and not stored");
         }

@@ -51,6 +51,14 @@ impl MemoryLog {
         }
     }
 
+    /// The trace context of the last record.
+    pub(crate) fn last_trace(&self) -> Option<String> {
+        self.state()
+            .records
+            .last()
+            .and_then(|record| record.headers.traceparent.clone())
+    }
+
     /// The batches that were appended.
     pub(crate) fn batches(&self) -> Vec<SampleBatch> {
         let decode = |record: &Envelope| match SystemMetric::decode(&record.headers, &record.body) {

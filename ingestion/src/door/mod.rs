@@ -4,14 +4,17 @@
 //! only itself: the others of its request are kept. Accepted and refused always add up to what was offered.
 
 mod json;
+mod limits;
 mod refusal;
 mod series;
 mod split;
 mod units;
 mod validate;
 
-pub use json::{Limits, Malformed, Offer, PushConfig, read};
-pub(crate) use json::{SOURCE, step_length};
+pub(crate) use json::SOURCE;
+pub use json::{Malformed, Offer, read};
+pub(crate) use limits::step_length;
+pub use limits::{Limits, PushConfig};
 pub use refusal::{Reason, Refusal, Refusals};
 pub use series::ActiveSeries;
 pub use split::{RECORD_BYTES_MAX, split};

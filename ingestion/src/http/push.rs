@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use forewarn_messages::{Body as _, Envelope, SystemMetric};
 use forewarn_types::EventTime;
@@ -16,7 +16,7 @@ use metrics::counter;
 use serde_json::{Value, json};
 
 use super::App;
-use super::body::{self, Received};
+use super::body::{self, Lease, Received};
 use super::problem::Problem;
 use crate::door::{self, Malformed, Refusals, SOURCE};
 
@@ -28,6 +28,8 @@ struct Work {
     records: Vec<Envelope>,
     accepted: usize,
     refusals: Refusals,
+    /// The records are about as large as the body was, and are kept until the log has them.
+    lease: Lease,
 }
 
 /// Handles one push.
@@ -35,7 +37,6 @@ pub(crate) async fn push(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let started = Instant::now();
     let Ok(_place) = app.places.try_acquire() else {
         return Err(Problem::later("busy", "too many requests at once")
             .detail(format!(
@@ -56,12 +57,15 @@ pub(crate) async fn push(
         config.receive_within,
     )
     .await?;
+    // From here on: a slow sender does not use up the log's time.
+    let started = Instant::now();
+    let trace = traceparent(&head.headers);
 
     let work = if received.len() <= INLINE_BYTES && !received.is_compressed() {
-        app.admit(received)?
+        app.admit(received, trace)?
     } else {
         let worker = Arc::clone(&app);
-        tokio::task::spawn_blocking(move || worker.admit(received))
+        tokio::task::spawn_blocking(move || worker.admit(received, trace))
             .await
             .map_err(|error| {
                 tracing::error!(%error, "a push could not be read");
@@ -77,6 +81,7 @@ pub(crate) async fn push(
         records,
         accepted,
         refusals,
+        lease,
     } = work;
     for (reason, count) in refusals.counts() {
         counter!("forewarn_ingestion_samples_refused_total", "reason" => reason.as_str())
@@ -101,6 +106,7 @@ pub(crate) async fn push(
     }
     let patience = config.acknowledge_within.saturating_sub(started.elapsed());
     crate::acknowledge::acknowledge(log.as_ref(), records, patience).await?;
+    drop(lease);
     app.status.accepted(SOURCE, accepted as u64);
     let status = if refusals.samples() == 0 {
         StatusCode::OK
@@ -118,8 +124,8 @@ pub(crate) async fn push(
 
 impl App {
     /// Decompresses, reads and checks a body, and makes records of what is good.
-    fn admit(&self, received: Received) -> Result<Work, Problem> {
-        let (body, _lease) = received.decode(self.config.decompressed_max)?;
+    fn admit(&self, received: Received, trace: Option<String>) -> Result<Work, Problem> {
+        let (body, lease) = received.decode(self.config.decompressed_max)?;
         let uptime = self.born.elapsed().as_secs();
         let offer = door::read(
             &body,
@@ -134,13 +140,24 @@ impl App {
             .batches
             .into_iter()
             .flat_map(door::split)
-            .map(|batch| SystemMetric::Samples(batch).seal(None, None));
+            .map(|batch| SystemMetric::Samples(batch).seal(None, trace.clone()));
         Ok(Work {
             records: records.collect(),
             accepted,
             refusals: offer.refusals,
+            lease,
         })
     }
+}
+
+/// The sender's W3C trace context, if it has the form of one; it goes along with the records.
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get("traceparent")?.to_str().ok()?;
+    let lengths: Vec<usize> = text.split('-').map(str::len).collect();
+    let hexadecimal = text
+        .bytes()
+        .all(|b| b == b'-' || b.is_ascii_digit() || matches!(b, b'a'..=b'f'));
+    (lengths == [2, 32, 16, 2] && hexadecimal).then(|| text.to_owned())
 }
 
 /// The answer's document.

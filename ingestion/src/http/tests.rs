@@ -386,6 +386,21 @@ async fn compressed_bodies_are_read_and_bombs_are_not() {
     assert_eq!(push(Vec::new(), "zstd").await.status, 415);
 }
 
+#[tokio::test]
+async fn a_senders_trace_goes_along_with_its_records_if_it_is_one() {
+    let served = Served::new(Config::default()).await;
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for (sent, kept) in [(trace, Some(trace)), ("00-nonsense", None)] {
+        let headers = [("traceparent", sent)];
+        let body = body_of(1);
+        let answer = served
+            .send("POST", "/api/v1/metrics", &headers, body.as_bytes())
+            .await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(served.log.last_trace().as_deref(), kept);
+    }
+}
+
 /// Writes a head and then `piece` over and over until nobody listens; returns the answer and how much was written.
 async fn flood(address: SocketAddr, head: &str, piece: Vec<u8>, pieces: usize) -> (String, usize) {
     let stream = TcpStream::connect(address).await.expect("a connection");
