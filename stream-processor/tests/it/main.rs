@@ -1,0 +1,6 @@
+//! The stage from outside: silence, replay, order, and the standard vector of a generated host.
+
+mod order;
+mod silence;
+mod standard;
+mod world;
