@@ -8,6 +8,7 @@ use forewarn_config::Settings;
 use forewarn_features::{FeatureSetConfig, FeatureSets};
 use forewarn_ingestion::{Config, Recording};
 use forewarn_service::{Context, Service};
+use forewarn_store::influxdb::Config as InfluxConfig;
 
 const ABOUT: &str =
     "Measures this host, takes samples in over HTTP, and acknowledges them by the log.";
@@ -24,14 +25,6 @@ struct Sections {
 }
 
 fn configure(settings: &mut Settings) -> Sections {
-    let log: LogConfig = settings.section("log");
-    for (key, problem) in log.mistakes() {
-        settings.refuse(&format!("log.{key}"), problem);
-    }
-    let ingestion: Config = settings.section("ingestion");
-    for (key, problem) in ingestion.mistakes() {
-        settings.refuse(&format!("ingestion.{key}"), problem);
-    }
     let extra: Vec<FeatureSetConfig> = settings.section("feature_sets");
     let sets = FeatureSets::standard()
         .with(&extra)
@@ -41,14 +34,14 @@ fn configure(settings: &mut Settings) -> Sections {
             }
             FeatureSets::standard()
         });
-    let recording = Recording {
-        influxdb: settings.section("influxdb"),
-        sets: Arc::new(sets),
-    };
+    let influxdb = settings.checked("influxdb", InfluxConfig::mistakes);
     Sections {
-        log,
-        ingestion,
-        recording,
+        log: settings.checked("log", LogConfig::mistakes),
+        ingestion: settings.checked("ingestion", Config::mistakes),
+        recording: Recording {
+            influxdb,
+            sets: Arc::new(sets),
+        },
     }
 }
 

@@ -33,6 +33,7 @@ const FORGOTTEN: std::time::Duration = std::time::Duration::from_secs(3600);
 const MAX_WATCHES: usize = 256;
 
 /// Judges the steps of the resources of one partition.
+#[derive(Debug)]
 pub struct Judge {
     sets: Arc<FeatureSets>,
     rules: Arc<RuleSet>,
@@ -58,6 +59,7 @@ pub struct Counters {
 /// A resource as judged by one feature set.
 type Key = (ResourceKey, String);
 
+#[derive(Debug)]
 struct Resource {
     detector: EwmaResidual,
     step: StepLength,

@@ -33,18 +33,6 @@ struct Sections {
 }
 
 fn configure(settings: &mut Settings) -> Sections {
-    let log: LogConfig = settings.section("log");
-    for (key, problem) in log.mistakes() {
-        settings.refuse(&format!("log.{key}"), problem);
-    }
-    let checkpoints: CheckpointConfig = settings.section("checkpoints");
-    for (key, problem) in checkpoints.mistakes() {
-        settings.refuse(&format!("checkpoints.{key}"), problem);
-    }
-    let predictor: Config = settings.section("predictor");
-    for (key, problem) in predictor.mistakes() {
-        settings.refuse(&format!("predictor.{key}"), problem);
-    }
     let extra: Vec<FeatureSetConfig> = settings.section("feature_sets");
     let sets = FeatureSets::standard()
         .with(&extra)
@@ -65,10 +53,10 @@ fn configure(settings: &mut Settings) -> Sections {
             RuleSet::default()
         });
     Sections {
-        log,
-        checkpoints,
-        postgres: settings.section("postgres"),
-        predictor,
+        log: settings.checked("log", LogConfig::mistakes),
+        checkpoints: settings.checked("checkpoints", CheckpointConfig::mistakes),
+        postgres: settings.checked("postgres", PostgresConfig::mistakes),
+        predictor: settings.checked("predictor", Config::mistakes),
         sets,
         rules,
     }
