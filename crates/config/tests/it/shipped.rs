@@ -36,6 +36,7 @@ fn it_states_the_defaults_of_every_owner() {
     owner::<forewarn_store::postgres::Config>("postgres", &mut differences);
     owner::<forewarn_service::ServiceConfig>("service", &mut differences);
     owner::<forewarn_ingestion::Config>("ingestion", &mut differences);
+    owner::<forewarn_stream_processor::StepConfig>("stream_processor", &mut differences);
     owner::<forewarn_predictor::Config>("predictor", &mut differences);
     owner::<forewarn_alerter::Config>("alerter", &mut differences);
     assert_eq!(
