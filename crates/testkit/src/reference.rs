@@ -4,8 +4,11 @@
 //! crashes, moves and repetitions the services go through, they must arrive at this. It shares their code, so it shows
 //! that they are exact, not that they are right: that is what the comparisons with pandas and with known truths are for.
 
+mod pipeline;
 mod replay;
 mod roots;
 
+pub use forewarn_alerter::{Decision, Transition};
+pub use pipeline::{Outcome, Pipeline};
 pub use replay::{Replay, replay};
 pub use roots::{Roots, read_topic, record_of};

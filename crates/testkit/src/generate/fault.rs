@@ -108,6 +108,8 @@ pub struct Truth {
     pub onset: EventTime,
     /// The last step that it touches.
     pub end: EventTime,
+    /// How much there is of what fills up, in the unit of its metric; 1 for a runaway.
+    pub capacity: f64,
     /// The share in use of what fills up, step by step.
     path: Vec<(EventTime, f64)>,
 }
@@ -189,7 +191,7 @@ impl FaultRun {
         load.runnable += 2.0 * share;
         load.switches += 4_000.0 * share;
         load.pressure[0] += 0.4 * share;
-        self.note(at, "cpu", share);
+        self.note(at, "cpu", share, 1.0);
     }
 
     fn fill(&mut self, at: EventTime, span: f64, profile: &Profile, load: &mut Load) {
@@ -209,7 +211,7 @@ impl FaultRun {
         let now = (used + self.taken).min(limit);
         self.put(load, now, grown / span, now / limit);
         let subject = self.subject(profile);
-        self.note(at, &subject, now / limit);
+        self.note(at, &subject, now / limit, limit);
     }
 
     /// How much of the thing that fills up is in use without the fault, and how much there is.
@@ -261,13 +263,14 @@ impl FaultRun {
         }
     }
 
-    fn note(&mut self, at: EventTime, subject: &str, share: f64) {
+    fn note(&mut self, at: EventTime, subject: &str, share: f64, capacity: f64) {
         let truth = self.truth.get_or_insert_with(|| Truth {
             resource: self.resource.clone(),
             kind: self.fault.kind,
             subject: subject.to_owned(),
             onset: at,
             end: at,
+            capacity,
             path: Vec::new(),
         });
         truth.end = at;

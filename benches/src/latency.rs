@@ -1,0 +1,72 @@
+//! From the append of the message that closes a step to the step's committed row in PostgreSQL, with the real binaries.
+//!
+//! Each row says when the log took in its cause (`logged_at`, Kafka's own append time); the row is looked for every few
+//! milliseconds, so what is measured is when somebody else can see it, that is, after the commit. Both times come from
+//! the clock of the one machine.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use forewarn_system_tests::sender::Senders;
+use forewarn_system_tests::{Service, World};
+use forewarn_testkit::generate::Fleet;
+use forewarn_types::EventTime;
+
+use crate::report::quantile;
+
+/// How often rows are looked for: it adds half of this to a latency on average.
+const LOOK: Duration = Duration::from_millis(5);
+/// Steps of the first seconds meet services that are still starting.
+const WARM_UP: Duration = Duration::from_secs(10);
+
+pub(crate) fn measure(hosts: usize, seconds: u64) -> anyhow::Result<Vec<String>> {
+    let settings = "[ingestion.host]\nenabled = false\n";
+    let Some(mut world) = World::new("latency to the committed row", settings)? else { return Ok(Vec::new()) };
+    world.start_all()?;
+    let mut fleet = Fleet::drawn(1, seconds, hosts);
+    fleet.start = EventTime(now_millis()? / 1_000 * 1_000 - i64::try_from(seconds)? * 1_000);
+    let urls = vec![world.url(world.place_of(Service::Ingestion))];
+    let ledger = world.folder.join("ledger");
+    let senders =
+        Senders::start(&world.runtime, &world.http, urls, &fleet.record(), &ledger, Duration::from_secs(1))?;
+    let postgres = world.postgres()?;
+    let mut seen: BTreeMap<String, i64> = BTreeMap::new();
+    let mut delays = Vec::new();
+    let started = Instant::now();
+    while senders.are_busy() {
+        let rows = world.runtime.block_on(async {
+            let session = postgres.session().await?;
+            let sql = "SELECT resource, (extract(epoch FROM last_step_at) * 1000)::bigint, \
+                       (extract(epoch FROM logged_at) * 1000)::bigint FROM resources";
+            let rows = session.query(sql, &[]).await?;
+            session.give_back();
+            anyhow::Ok(rows)
+        })?;
+        let now = now_millis()?;
+        for row in rows {
+            let (resource, step, logged): (String, i64, i64) = (row.get(0), row.get(1), row.get(2));
+            let is_new = seen.insert(resource, step).is_none_or(|before| before < step);
+            if is_new && started.elapsed() > WARM_UP {
+                delays.push((now - logged) as f64);
+            }
+        }
+        std::thread::sleep(LOOK);
+    }
+    senders.finish(&world.runtime, Duration::from_secs(60))?;
+    world.clean_up()?;
+    delays.sort_by(f64::total_cmp);
+    let line = format!(
+        "append of the closing message → committed row: p50 {:.0} ms, p99 {:.0} ms, longest {:.0} ms ({} steps of {hosts} hosts, one a second each)",
+        quantile(&delays, 0.5),
+        quantile(&delays, 0.99),
+        quantile(&delays, 1.0),
+        delays.len()
+    );
+    Ok(vec![line])
+}
+
+fn now_millis() -> anyhow::Result<i64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+    Ok(i64::try_from(now.as_millis())?)
+}

@@ -1,1 +1,0 @@
-//! End-to-end throughput and latency; micro-benchmarks live beside their crates.
