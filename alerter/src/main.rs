@@ -30,14 +30,6 @@ struct Sections {
 }
 
 fn configure(settings: &mut Settings) -> Sections {
-    let log: LogConfig = settings.section("log");
-    for (key, problem) in log.mistakes() {
-        settings.refuse(&format!("log.{key}"), problem);
-    }
-    let alerter: Config = settings.section("alerter");
-    for (key, problem) in alerter.mistakes() {
-        settings.refuse(&format!("alerter.{key}"), problem);
-    }
     let rules =
         RuleSet::new(settings.section::<Vec<RuleConfig>>("rules")).unwrap_or_else(|errors| {
             for error in errors {
@@ -63,9 +55,9 @@ fn configure(settings: &mut Settings) -> Sections {
         }
     }
     Sections {
-        log,
-        postgres: settings.section("postgres"),
-        alerter,
+        log: settings.checked("log", LogConfig::mistakes),
+        postgres: settings.checked("postgres", PostgresConfig::mistakes),
+        alerter: settings.checked("alerter", Config::mistakes),
         rules,
         receivers,
     }
