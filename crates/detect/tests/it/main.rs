@@ -1,0 +1,4 @@
+//! The detector's public face: quiet at its budget, awake to faults, and exact when it is continued.
+
+mod noise;
+mod quiet;
