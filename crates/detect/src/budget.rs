@@ -26,7 +26,9 @@ impl AlarmBudget {
     /// A budget, if it lies between [`MIN_PER_WEEK`] and [`MAX_PER_WEEK`].
     #[must_use]
     pub fn new(per_week: f64) -> Option<Self> {
-        (MIN_PER_WEEK..=MAX_PER_WEEK).contains(&per_week).then_some(Self { per_week })
+        (MIN_PER_WEEK..=MAX_PER_WEEK)
+            .contains(&per_week)
+            .then_some(Self { per_week })
     }
 
     /// Tail probability per block that half the budget allows: one half is the resource level's, the other the
@@ -48,7 +50,9 @@ pub fn block(step: StepLength) -> i64 {
 /// Steps per calibration block.
 #[must_use]
 pub fn steps_per_block(step: StepLength) -> u32 {
-    u32::try_from(block(step) / step.millis()).unwrap_or(1).max(1)
+    u32::try_from(block(step) / step.millis())
+        .unwrap_or(1)
+        .max(1)
 }
 
 #[cfg(test)]
@@ -57,7 +61,9 @@ mod tests {
 
     #[test]
     fn half_an_episode_a_week_is_one_in_4032_blocks() {
-        let p0 = AlarmBudget::new(1.0).expect("in range").p0(StepLength::SECOND);
+        let p0 = AlarmBudget::new(1.0)
+            .expect("in range")
+            .p0(StepLength::SECOND);
         assert!((p0 - 1.0 / 4032.0).abs() < 1e-6, "{p0}");
     }
 

@@ -91,7 +91,14 @@ impl Episodes {
                     open.high = value;
                     open.age = 0;
                 }
-                None => self.open = Some(Open { low: before, high: value, age: 0, train }),
+                None => {
+                    self.open = Some(Open {
+                        low: before,
+                        high: value,
+                        age: 0,
+                        train,
+                    })
+                }
             }
         }
         if let Some(open) = &mut self.open {
@@ -117,7 +124,11 @@ impl Episodes {
 
 impl Open {
     fn close(self) -> Episode {
-        Episode { low: self.low, high: self.high, train: self.train }
+        Episode {
+            low: self.low,
+            high: self.high,
+            train: self.train,
+        }
     }
 }
 
@@ -128,7 +139,12 @@ mod tests {
     fn episodes(window: u32, values: &[f32]) -> Vec<(f32, f32)> {
         let mut found = Episodes::new(window);
         let quiet = std::iter::repeat_n(&0.0, window as usize * 2 + 2);
-        values.iter().chain(quiet).filter_map(|&v| found.push(v, Train::Yes)).map(|e| (e.low, e.high)).collect()
+        values
+            .iter()
+            .chain(quiet)
+            .filter_map(|&v| found.push(v, Train::Yes))
+            .map(|e| (e.low, e.high))
+            .collect()
     }
 
     #[test]
@@ -138,7 +154,10 @@ mod tests {
 
     #[test]
     fn peaks_further_apart_than_the_window_are_two() {
-        assert_eq!(episodes(3, &[5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 6.0]), [(0.0, 5.0), (0.0, 6.0)]);
+        assert_eq!(
+            episodes(3, &[5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 6.0]),
+            [(0.0, 5.0), (0.0, 6.0)]
+        );
     }
 
     #[test]
@@ -165,7 +184,10 @@ mod tests {
                 plain += usize::from(last.is_none_or(|l| i - l > 5));
                 last = Some(i);
             }
-            let counted = found.iter().filter(|(low, high)| *low < level && level < *high).count();
+            let counted = found
+                .iter()
+                .filter(|(low, high)| *low < level && level < *high)
+                .count();
             assert_eq!(counted, plain, "at level {level}");
         }
     }

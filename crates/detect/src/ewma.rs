@@ -50,50 +50,41 @@ const SHARED_WEIGHT: f32 = 0.002;
 const TOO_MUCH: f32 = 0.1;
 
 /// For a metric that has been constant: seven floors, for some steps, is where a week of data puts the alarm.
-const METRIC_PRIOR: Prior = Prior { location: 1.6, scale: 0.7, blocks: 20.0, peaks: 5.0, shape_peaks: 300.0 };
+const METRIC_PRIOR: Prior = Prior {
+    location: 1.6,
+    scale: 0.7,
+    blocks: 20.0,
+    peaks: 5.0,
+    shape_peaks: 300.0,
+};
 
 /// For a resource whose metrics have been constant.
-const RESOURCE_PRIOR: Prior = Prior { location: 3.0, scale: 1.5, blocks: 10.0, peaks: 5.0, shape_peaks: 300.0 };
+const RESOURCE_PRIOR: Prior = Prior {
+    location: 3.0,
+    scale: 1.5,
+    blocks: 10.0,
+    peaks: 5.0,
+    shape_peaks: 300.0,
+};
 
 /// What a right tail calls `rarity` is exponential; so is the rarest of m metrics, less ln m.
-const LEVEL_PRIOR: Prior = Prior { location: 0.0, scale: 1.0, blocks: 100.0, peaks: 10.0, shape_peaks: 300.0 };
+const LEVEL_PRIOR: Prior = Prior {
+    location: 0.0,
+    scale: 1.0,
+    blocks: 100.0,
+    peaks: 10.0,
+    shape_peaks: 300.0,
+};
 
 /// What can be set.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
     /// False anomaly episodes allowed per resource and week.
     pub budget: AlarmBudget,
-    /// A deviation counts when it lasts for this many steps.
+    /// A deviation counts when it lasts for this many steps; 0 means 1.
     pub consecutive: u32,
-    /// Steps to see before judging.
+    /// Steps to see before judging; a scale needs at least 300.
     pub learning_steps: u32,
-}
-
-/// A setting that makes no sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    /// The gate is open or endless.
-    #[error("consecutive must be 1 to 60 steps")]
-    Consecutive,
-    /// Fewer steps than a scale needs.
-    #[error("learning_steps must be at least 300")]
-    LearningSteps,
-}
-
-impl Settings {
-    /// Checks that the settings make sense together.
-    ///
-    /// # Errors
-    /// [`SettingsError`] names the setting and what it may be.
-    pub fn check(&self) -> Result<(), SettingsError> {
-        if !(1..=60).contains(&self.consecutive) {
-            return Err(SettingsError::Consecutive);
-        }
-        if self.learning_steps < 300 {
-            return Err(SettingsError::LearningSteps);
-        }
-        Ok(())
-    }
 }
 
 /// The detector of one resource and feature set.
@@ -164,7 +155,7 @@ struct Gated {
 impl Gated {
     /// The least of the last `steps` values, this one included; zero until there are as many.
     fn push(&mut self, value: f64, steps: u32) -> f64 {
-        let before = steps as usize - 1;
+        let before = steps.saturating_sub(1) as usize;
         let least = self.recent.iter().copied().fold(value as f32, f32::min);
         let complete = self.recent.len() == before;
         if before > 0 {
@@ -212,7 +203,13 @@ impl EwmaResidual {
             last_end: None,
         };
         let half = -settings.budget.p0(step).ln();
-        Self { settings, metrics, step, half, state }
+        Self {
+            settings,
+            metrics,
+            step,
+            half,
+            state,
+        }
     }
 
     /// Goes on from a state, if it is one of a detector with as many metrics.
@@ -240,7 +237,9 @@ impl EwmaResidual {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let gate = |gate: &Gated| gate.recent.capacity() * size_of::<f32>();
-        let metric = |m: &MetricState| size_of::<MetricState>() - size_of::<Tail>() + m.tail.bytes() + gate(&m.gate);
+        let metric = |m: &MetricState| {
+            size_of::<MetricState>() - size_of::<Tail>() + m.tail.bytes() + gate(&m.gate)
+        };
         let state = &self.state;
         size_of::<Self>()
             + state.metrics.iter().map(metric).sum::<usize>()
@@ -254,10 +253,10 @@ impl EwmaResidual {
     ///
     /// Half the budget for each level spends it whole if the levels never see the same episode. Where they see the
     /// same, as with a single metric, people would get half of what they asked for. So each level's share grows with
-    /// the overlap, by three quarters of what would make good for it: at worst each level's half, their sum and what
-    /// people see are within a factor of 1.7 of what was asked for, and none of them is given up for another.
+    /// the overlap: hardly while that is small, and at most by three quarters of what would make good for it, so that
+    /// each level's half, their sum and what people see all stay near what was asked for.
     fn rarity_at_one(&self) -> f64 {
-        self.half - 0.75 * self.state.shared.share().ln_1p()
+        self.half - 0.75 * self.state.shared.share().powi(2).ln_1p()
     }
 
     fn is_learning(&self) -> bool {
@@ -268,7 +267,11 @@ impl EwmaResidual {
     fn notice_gap(&mut self, end: EventTime) {
         let step = self.step.millis();
         let limit = (GAP_STEPS * step).max(crate::budget::BLOCK_MILLIS);
-        if self.state.last_end.is_some_and(|last| end.millis().saturating_sub(last.millis()) > limit) {
+        if self
+            .state
+            .last_end
+            .is_some_and(|last| end.millis().saturating_sub(last.millis()) > limit)
+        {
             for metric in &mut self.state.metrics {
                 metric.residual.lift_anchor();
                 metric.gate = Gated::default();
@@ -298,14 +301,28 @@ impl EwmaResidual {
                 let deviation = state.residual.observe(metric, value);
                 let nats = if anchored { surprise(deviation.z) } else { 0.0 };
                 let gated = state.gate.push(nats, consecutive);
-                let joined = if state.latecomer { seen >= wanted } else { seen >= SCALE_KNOWN };
+                let joined = if state.latecomer {
+                    seen >= wanted
+                } else {
+                    seen >= SCALE_KNOWN
+                };
                 // A metric that habitually bursts would drown the others in the sum.
                 let habit = (state.tail.scale() / METRIC_PRIOR.scale).max(1.0);
-                let share = if joined { (nats - ORDINARY).max(0.0) / habit } else { 0.0 };
+                let share = if joined {
+                    (nats - ORDINARY).max(0.0) / habit
+                } else {
+                    0.0
+                };
                 // While the resource learns, its rarest metric has to be learned too.
                 let calibrated = joined && seen >= if learning { wanted / 3 } else { wanted / 2 };
                 let rarity = calibrated.then(|| state.tail.rarity(gated));
-                Some(Seen { deviation, value, share, gated, rarity })
+                Some(Seen {
+                    deviation,
+                    value,
+                    share,
+                    gated,
+                    rarity,
+                })
             })
             .collect()
     }
@@ -315,18 +332,44 @@ impl EwmaResidual {
         let edge = self.state.metric_level.value_at(self.rarity_at_one()) + correction;
         let mut scores = Vec::new();
         for (metric, seen) in seen.iter().enumerate() {
-            let Some(Seen { deviation, value, rarity: Some(rarity), .. }) = *seen else { continue };
+            let Some(Seen {
+                deviation,
+                value,
+                rarity: Some(rarity),
+                ..
+            }) = *seen
+            else {
+                continue;
+            };
             let (score, p) = self.score(self.state.metric_level.rarity(rarity - correction));
             if score <= 1.0 {
                 continue;
             }
-            let width = deviation_of(self.state.metrics[metric].tail.value_at(edge)) * deviation.scale;
+            let width =
+                deviation_of(self.state.metrics[metric].tail.value_at(edge)) * deviation.scale;
             let Deviation { expected, .. } = deviation;
             let spec = &self.metrics[metric];
             let (low, high) = spec.range.unwrap_or((f64::MIN, f64::MAX));
-            let lower = if spec.direction == Direction::Up { low } else { expected - width };
-            let upper = if spec.direction == Direction::Down { high } else { expected + width };
-            scores.push(MetricScore { metric, score, p, p0, value, expected, lower, upper });
+            let lower = if spec.direction == Direction::Up {
+                low
+            } else {
+                expected - width
+            };
+            let upper = if spec.direction == Direction::Down {
+                high
+            } else {
+                expected + width
+            };
+            scores.push(MetricScore {
+                metric,
+                score,
+                p,
+                p0,
+                value,
+                expected,
+                lower,
+                upper,
+            });
         }
         scores.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.metric.cmp(&b.metric)));
         scores
@@ -344,9 +387,19 @@ impl EwmaResidual {
             .iter()
             .enumerate()
             .filter_map(|(metric, seen)| {
-                let Seen { deviation, value, share, .. } = (*seen)?;
+                let Seen {
+                    deviation,
+                    value,
+                    share,
+                    ..
+                } = (*seen)?;
                 let part = score * share / total;
-                (part > 0.0).then_some(Part { metric, part, value, expected: deviation.expected })
+                (part > 0.0).then_some(Part {
+                    metric,
+                    part,
+                    value,
+                    expected: deviation.expected,
+                })
             })
             .collect();
         parts.sort_by(|a, b| b.part.total_cmp(&a.part).then(a.metric.cmp(&b.metric)));
@@ -373,47 +426,95 @@ impl Detector for EwmaResidual {
         let correction = (present as f64).ln();
         let raw = seen.iter().flatten().map(|seen| seen.share).sum::<f64>();
         let raw = self.state.resource.push(raw, self.settings.consecutive);
-        let rarest = seen.iter().flatten().filter_map(|seen| seen.rarity).fold(None, |most: Option<f64>, rarity| {
-            Some(most.map_or(rarity, |most| most.max(rarity)))
-        });
+        let rarest = seen
+            .iter()
+            .flatten()
+            .filter_map(|seen| seen.rarity)
+            .fold(None, |most: Option<f64>, rarity| {
+                Some(most.map_or(rarity, |most| most.max(rarity)))
+            });
 
         let rarity = self.state.resource_tail.rarity(raw);
         let (score, p) = self.score(self.state.resource_level.rarity(rarity));
-        let metrics = if learning { Vec::new() } else { self.metric_scores(&seen, correction) };
+        let metrics = if learning {
+            Vec::new()
+        } else {
+            self.metric_scores(&seen, correction)
+        };
         let verdict = if learning {
             let left = self.settings.learning_steps - self.state.steps;
-            Verdict::Learning { eta: self.step.duration().saturating_mul(left) }
+            Verdict::Learning {
+                eta: self.step.duration().saturating_mul(left),
+            }
         } else {
             let peaks = self.state.resource_level.peaks();
             let confidence = peaks / (peaks + 30.0) * present as f64 / self.metrics.len() as f64;
-            let parts = if score > 1.0 { Self::parts(&seen, score) } else { Vec::new() };
-            Verdict::Scored(Score { score, p, p0: (-self.rarity_at_one()).exp(), confidence, parts, metrics: metrics.clone() })
+            let parts = if score > 1.0 {
+                Self::parts(&seen, score)
+            } else {
+                Vec::new()
+            };
+            Verdict::Scored(Score {
+                score,
+                p,
+                p0: (-self.rarity_at_one()).exp(),
+                confidence,
+                parts,
+                metrics: metrics.clone(),
+            })
         };
 
-        let worst = metrics.first().map_or(score, |metric| metric.score.max(score));
+        let worst = metrics
+            .first()
+            .map_or(score, |metric| metric.score.max(score));
         let train = match worst {
             _ if learning || self.state.flagged > TOO_MUCH => Train::Yes,
-            worst if worst >= 2.0_f64.max(1.0 + BEYOND_DOUBT / self.rarity_at_one()) => Train::Incident,
+            worst if worst >= 2.0_f64.max(1.0 + BEYOND_DOUBT / self.rarity_at_one()) => {
+                Train::Incident
+            }
             worst if worst > 1.0 => Train::Flagged,
             _ => Train::Yes,
         };
         if !learning {
             let weight = 1.0 / (288.0 * steps_per_block(self.step) as f32);
             self.state.flagged += weight * (f32::from(worst > 1.0) - self.state.flagged);
-            let metric = rarest.is_some_and(|rarest| self.state.metric_level.rarity(rarest - correction) > RARE);
-            self.state.shared.observe(self.state.resource_level.rarity(rarity) > RARE, metric);
+            let metric = rarest
+                .is_some_and(|rarest| self.state.metric_level.rarity(rarest - correction) > RARE);
+            self.state
+                .shared
+                .observe(self.state.resource_level.rarity(rarity) > RARE, metric);
         }
-        self.learn(&seen, raw, rarity, rarest.map(|rarity| rarity - correction), correction, train);
+        self.learn(
+            &seen,
+            raw,
+            rarity,
+            rarest.map(|rarity| rarity - correction),
+            correction,
+            train,
+        );
         verdict
     }
 }
 
 impl EwmaResidual {
-    fn learn(&mut self, seen: &[Option<Seen>], raw: f64, rarity: f64, rarest: Option<f64>, correction: f64, train: Train) {
+    fn learn(
+        &mut self,
+        seen: &[Option<Seen>],
+        raw: f64,
+        rarity: f64,
+        rarest: Option<f64>,
+        correction: f64,
+        train: Train,
+    ) {
         let learning = self.is_learning();
         let at_one = self.rarity_at_one();
-        let wanted = self.settings.learning_steps;
-        let ceiling = |tail: &Tail| if learning { f64::INFINITY } else { tail.ceiling(at_one) };
+        let ceiling = |tail: &Tail| {
+            if learning {
+                f64::INFINITY
+            } else {
+                tail.ceiling(at_one)
+            }
+        };
         let flagged = (-at_one).exp();
         let state = &mut self.state;
         // A metric's peaks teach up to where the rarest metric's may.
@@ -427,21 +528,40 @@ impl EwmaResidual {
                 Some(rarity) if !learning && rarity > highest => state.tail.value_at(highest),
                 _ => f64::INFINITY,
             };
-            state.tail.observe(seen.gated, ceiling, flagged, train, &METRIC_PRIOR);
+            state
+                .tail
+                .observe(seen.gated, ceiling, flagged, train, &METRIC_PRIOR);
         }
         if state.steps > SCALE_KNOWN {
             // As for the metrics: what the level may learn bounds what its tail may.
             let highest = ceiling(&state.resource_level);
-            let bound = if highest.is_finite() { state.resource_tail.value_at(highest) } else { highest };
-            state.resource_tail.observe(raw, bound, flagged, train, &RESOURCE_PRIOR);
+            let bound = if highest.is_finite() {
+                state.resource_tail.value_at(highest)
+            } else {
+                highest
+            };
+            state
+                .resource_tail
+                .observe(raw, bound, flagged, train, &RESOURCE_PRIOR);
             if state.resource_tail.is_mature() {
-                state.resource_level.observe(rarity, highest, flagged, train, &LEVEL_PRIOR);
+                state
+                    .resource_level
+                    .observe(rarity, highest, flagged, train, &LEVEL_PRIOR);
             }
         }
-        let mature = state.metrics.iter().all(|metric| metric.tail.is_mature() || metric.latecomer || metric.residual.seen() == 0);
-        if let Some(rarest) = rarest && mature {
+        // Young tails err on the quiet side: a level that has learned from them would flood when they grow up.
+        let mut judged = state
+            .metrics
+            .iter()
+            .zip(seen)
+            .filter(|(_, seen)| seen.is_some_and(|seen| seen.rarity.is_some()));
+        if let Some(rarest) = rarest
+            && judged.all(|(metric, _)| metric.tail.is_mature())
+        {
             let ceiling = ceiling(&state.metric_level);
-            state.metric_level.observe(rarest, ceiling, flagged, train, &LEVEL_PRIOR);
+            state
+                .metric_level
+                .observe(rarest, ceiling, flagged, train, &LEVEL_PRIOR);
         }
         state.steps = state.steps.saturating_add(1);
     }

@@ -20,7 +20,7 @@ pub mod tail;
 mod verdict;
 
 pub use budget::AlarmBudget;
-pub use ewma::{EwmaResidual, Settings, SettingsError, State, VERSION};
+pub use ewma::{EwmaResidual, Settings, State, VERSION};
 pub use metric::{Direction, Metric};
 pub use verdict::{MetricScore, Part, Score, Step, Verdict};
 

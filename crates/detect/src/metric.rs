@@ -33,6 +33,11 @@ impl Metric {
     /// A metric both of whose directions matter, with no bounds.
     #[must_use]
     pub fn new(name: impl Into<String>, floor: f64) -> Self {
-        Self { name: name.into(), floor, direction: Direction::Both, range: None }
+        Self {
+            name: name.into(),
+            floor,
+            direction: Direction::Both,
+            range: None,
+        }
     }
 }

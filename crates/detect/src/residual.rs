@@ -79,7 +79,11 @@ impl Residual {
             self.level = value;
         }
         let expected = self.level;
-        let scale = self.scale.max(metric.floor).max(RESOLUTION * expected.abs()).max(f64::MIN_POSITIVE.sqrt());
+        let scale = self
+            .scale
+            .max(metric.floor)
+            .max(RESOLUTION * expected.abs())
+            .max(f64::MIN_POSITIVE.sqrt());
         let residual = value - expected;
         let z = match metric.direction {
             Direction::Up => residual.max(0.0) / scale,
@@ -87,7 +91,13 @@ impl Residual {
             Direction::Both => residual / scale,
         };
 
-        let clip = |limit: f64| if self.seen < CLIP_FROM { residual } else { residual.clamp(-limit * scale, limit * scale) };
+        let clip = |limit: f64| {
+            if self.seen < CLIP_FROM {
+                residual
+            } else {
+                residual.clamp(-limit * scale, limit * scale)
+            }
+        };
         // Young estimates are plain means, so that the first values do not weigh for ever.
         let weight = LEVEL_WEIGHT.max(1.0 / f64::from(self.anchored.saturating_add(1)));
         let (for_level, for_scale) = (clip(LEVEL_CLIP), clip(SCALE_CLIP));
@@ -159,7 +169,10 @@ mod tests {
 
     #[test]
     fn a_direction_that_does_not_count_gives_zero() {
-        let metric = Metric { direction: Direction::Up, ..metric() };
+        let metric = Metric {
+            direction: Direction::Up,
+            ..metric()
+        };
         let mut residual = Residual::default();
         for _ in 0..100 {
             residual.observe(&metric, 0.5);

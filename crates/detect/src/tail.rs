@@ -164,7 +164,14 @@ impl Tail {
     /// keeping them all would teach it that incidents are normal. So a few times as many train as the budget expects
     /// to be false (`flagged_per_block`), and however high they were, they count no higher than false alarms usually
     /// are (`ceiling`, see [`Tail::ceiling`]).
-    pub fn observe(&mut self, value: f64, ceiling: f64, flagged_per_block: f64, train: Train, prior: &Prior) {
+    pub fn observe(
+        &mut self,
+        value: f64,
+        ceiling: f64,
+        flagged_per_block: f64,
+        train: Train,
+        prior: &Prior,
+    ) {
         let value = value.clamp(0.0, ceiling) as f32;
         let per_step = 1.0 / f64::from(self.steps_per_block);
         self.credit = (self.credit + FLAGGED_RATE * flagged_per_block * per_step).min(ADVANCE);
@@ -184,7 +191,8 @@ impl Tail {
         self.long.blocks += per_step;
         if let Some(short) = &mut self.short {
             if let Some(ended) = short.episodes.push(value, train)
-                && (ended.train == Train::Yes || (ended.train == Train::Flagged && self.credit >= 1.0))
+                && (ended.train == Train::Yes
+                    || (ended.train == Train::Flagged && self.credit >= 1.0))
             {
                 short.add(ended);
             }
@@ -227,14 +235,22 @@ impl Tail {
         }
         // Nothing is decided down here; it only has to rise from nothing.
         let edge = edge.min(self.body.rarity(self.body.threshold));
-        if value > 0.0 { edge * value / self.body.threshold } else { 0.0 }
+        if value > 0.0 {
+            edge * value / self.body.threshold
+        } else {
+            0.0
+        }
     }
 
     /// The value whose [`rarity`](Self::rarity) is `rarity`, far out.
     #[must_use]
     pub fn value_at(&self, rarity: f64) -> f64 {
         let p = (-rarity).exp();
-        let log_rate = if p < 1e-9 { -rarity } else { (-(-p).ln_1p()).ln() };
+        let log_rate = if p < 1e-9 {
+            -rarity
+        } else {
+            (-(-p).ln_1p()).ln()
+        };
         self.fit.threshold + self.fit.excess_at((self.fit.log_rate - log_rate).max(0.0))
     }
 
@@ -253,7 +269,8 @@ impl Tail {
     /// Bytes of state.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let peaks = |peaks: &Peaks| peaks.episodes.bytes() + peaks.bins.len() * size_of::<[f32; 3]>();
+        let peaks =
+            |peaks: &Peaks| peaks.episodes.bytes() + peaks.bins.len() * size_of::<[f32; 3]>();
         size_of::<Self>() + peaks(&self.long) + self.short.as_ref().map_or(0, peaks)
     }
 
@@ -266,14 +283,23 @@ impl Tail {
         }
         if self.is_mature() && self.short.take().is_some() {
             // What the short episodes have taught is a better start than what was shipped.
-            let learned = Prior { location: self.fit.threshold + self.fit.log_rate * self.fit.scale, scale: self.fit.scale, ..*prior };
+            let learned = Prior {
+                location: self.fit.threshold + self.fit.log_rate * self.fit.scale,
+                scale: self.fit.scale,
+                ..*prior
+            };
             self.learned = Some((learned.location, learned.scale));
         }
-        let prior = &self.learned.map_or(*prior, |(location, scale)| Prior { location, scale, ..*prior });
+        let prior = &self.learned.map_or(*prior, |(location, scale)| Prior {
+            location,
+            scale,
+            ..*prior
+        });
         let freedom = (self.steps as f64 / SHAPE_STEPS - 1.0).clamp(0.0, 1.0);
         (self.fit, self.body) = match &self.short {
             Some(short) => {
-                let windows = f64::from(self.steps_per_block) / f64::from(short_window(self.steps_per_block));
+                let windows =
+                    f64::from(self.steps_per_block) / f64::from(short_window(self.steps_per_block));
                 short.fit(prior, ABOVE_THRESHOLD * windows, freedom)
             }
             None => self.long.fit(prior, ABOVE_THRESHOLD, freedom),
@@ -285,7 +311,11 @@ impl Fit {
     fn rarity(&self, value: f64) -> f64 {
         let log_rate = self.log_rate - self.log_excess(value - self.threshold);
         // -ln(1 - exp(-rate)); for rare peaks the rate itself is the probability.
-        if log_rate < -20.0 { -log_rate } else { -(-(-log_rate.exp()).exp_m1()).ln() }
+        if log_rate < -20.0 {
+            -log_rate
+        } else {
+            -(-(-log_rate.exp()).exp_m1()).ln()
+        }
     }
 
     /// `-ln` of the share of peaks above the threshold that exceed it by `excess`.
@@ -293,9 +323,17 @@ impl Fit {
         let knee = self.knee();
         let curved = |excess: f64| {
             let t = self.shape * excess / self.scale;
-            if t.abs() < 1e-6 { excess / self.scale } else { t.ln_1p() / self.shape }
+            if t.abs() < 1e-6 {
+                excess / self.scale
+            } else {
+                t.ln_1p() / self.shape
+            }
         };
-        if excess <= knee { curved(excess) } else { curved(knee) + (excess - knee) * HAZARD_GROWTH / self.scale }
+        if excess <= knee {
+            curved(excess)
+        } else {
+            curved(knee) + (excess - knee) * HAZARD_GROWTH / self.scale
+        }
     }
 
     fn excess_at(&self, log: f64) -> f64 {
@@ -305,18 +343,30 @@ impl Fit {
             return knee + (log - at_knee) * self.scale / HAZARD_GROWTH;
         }
         let t = self.shape * log;
-        if t.abs() < 1e-6 { log * self.scale } else { t.exp_m1() * self.scale / self.shape }
+        if t.abs() < 1e-6 {
+            log * self.scale
+        } else {
+            t.exp_m1() * self.scale / self.shape
+        }
     }
 
     /// Where the hazard has grown as far as it may.
     fn knee(&self) -> f64 {
-        if self.shape < 0.0 { (1.0 / HAZARD_GROWTH - 1.0) * self.scale / self.shape } else { f64::INFINITY }
+        if self.shape < 0.0 {
+            (1.0 / HAZARD_GROWTH - 1.0) * self.scale / self.shape
+        } else {
+            f64::INFINITY
+        }
     }
 }
 
 impl Peaks {
     fn new(window: u32) -> Self {
-        Self { episodes: Episodes::new(window), bins: Vec::new(), blocks: 0.0 }
+        Self {
+            episodes: Episodes::new(window),
+            bins: Vec::new(),
+            blocks: 0.0,
+        }
     }
 
     fn add(&mut self, episode: Episode) {
@@ -360,7 +410,12 @@ impl Peaks {
         [0.2_f64, 0.05].into_iter().all(|share| {
             let bin = bin_of(fit.threshold + fit.excess_at(-share.ln())) + 1;
             let expected = fit.peaks * (-fit.log_excess(edge(bin) - fit.threshold)).exp();
-            let seen: f64 = self.bins.iter().skip(bin).map(|[count, ..]| f64::from(*count)).sum();
+            let seen: f64 = self
+                .bins
+                .iter()
+                .skip(bin)
+                .map(|[count, ..]| f64::from(*count))
+                .sum();
             (seen - expected).abs() <= 2.0 * expected.sqrt() + 1.0
         })
     }
@@ -369,7 +424,9 @@ impl Peaks {
     fn fit_above(&self, prior: &Prior, per_block: f64, freedom: f64) -> Fit {
         let (mut count, mut sum, mut squares) = (0.0, 0.0, 0.0);
         let (mut threshold, mut imagined_blocks, mut imagined) = (0.0, 0.0, 0.0);
-        for bin in (bin_of(LOWEST)..self.bins.len().max(bin_of(prior.location.max(LOWEST)) + 1)).rev() {
+        for bin in
+            (bin_of(LOWEST)..self.bins.len().max(bin_of(prior.location.max(LOWEST)) + 1)).rev()
+        {
             if let Some([c, s, q]) = self.bins.get(bin) {
                 count += f64::from(*c);
                 sum += f64::from(*s);
@@ -384,7 +441,8 @@ impl Peaks {
         // Sums around the threshold rather than zero.
         let count = count.max(0.0);
         let excess = (sum - count * threshold).max(0.0);
-        let excess_squares = (squares - 2.0 * threshold * sum + count * threshold * threshold).max(0.0);
+        let excess_squares =
+            (squares - 2.0 * threshold * sum + count * threshold * threshold).max(0.0);
         let peaks = (count + imagined).max(1e-3);
         let mean = ((excess + imagined * prior.scale) / peaks).max(1e-3);
         let shape = freedom * shape_by_moments(count, excess, excess_squares, prior.shape_peaks);

@@ -35,7 +35,14 @@ impl Series {
     pub(crate) fn new(kind: Kind, seed: u64, stream: u64, step_millis: u32) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(stream);
-        Self { kind, rng, state: 0.0, left: 0, step: 0, per_day: 86_400_000.0 / f64::from(step_millis) }
+        Self {
+            kind,
+            rng,
+            state: 0.0,
+            left: 0,
+            step: 0,
+            per_day: 86_400_000.0 / f64::from(step_millis),
+        }
     }
 
     pub(crate) fn normal(&mut self) -> f64 {
@@ -58,7 +65,8 @@ impl Series {
                 self.normal() / (chi / 5.0).sqrt() / (5.0_f64 / 3.0).sqrt()
             }
             Kind::Daily(amplitude) => {
-                amplitude * (std::f64::consts::TAU * self.step as f64 / self.per_day).sin() + self.normal()
+                amplitude * (std::f64::consts::TAU * self.step as f64 / self.per_day).sin()
+                    + self.normal()
             }
             Kind::Bursts => {
                 if self.left == 0 && self.rng.random_bool(0.002) {
@@ -69,7 +77,11 @@ impl Series {
                 if self.left > 0 { self.state } else { 0.0 }
             }
             Kind::Quantised => {
-                if self.rng.random_bool(0.001) { 1.0 } else { 0.0 }
+                if self.rng.random_bool(0.001) {
+                    1.0
+                } else {
+                    0.0
+                }
             }
         }
     }

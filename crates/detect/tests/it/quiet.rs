@@ -1,4 +1,7 @@
 //! Quiet and awake: false episodes come at the budget's rate, and steps of eight sigma are found in the same run.
+//!
+//! The constants of the detector were chosen on seeds 100 to 109; the seeds here are others.
+
 use std::sync::Arc;
 
 use forewarn_detect::{AlarmBudget, Detector, EwmaResidual, Metric, Settings, Step, Verdict};
@@ -6,73 +9,259 @@ use forewarn_types::{EventTime, StepLength};
 
 use crate::noise::{Kind, Series};
 
-const KINDS: [Kind; 10] = [
-    Kind::Normal, Kind::Normal, Kind::Correlated(0.5), Kind::Correlated(0.9), Kind::Correlated(0.98),
-    Kind::HeavyTailed, Kind::HeavyTailed, Kind::Daily(3.0), Kind::Bursts, Kind::Quantised,
+/// A resource with noise of every kind.
+const MIXED: [Kind; 10] = [
+    Kind::Normal,
+    Kind::Normal,
+    Kind::Correlated(0.5),
+    Kind::Correlated(0.9),
+    Kind::Correlated(0.98),
+    Kind::HeavyTailed,
+    Kind::HeavyTailed,
+    Kind::Daily(3.0),
+    Kind::Bursts,
+    Kind::Quantised,
 ];
 
-#[derive(Default, Debug)]
-struct Count { any: u32, resource: u32, metrics: u32, found: u32, injected: u32, found_resource: u32, judged: f64 }
+/// Metrics into which steps are injected: those whose sigma is one.
+const STEPPED: usize = 8;
 
-struct Episode { last: Option<i64>, count: u32 }
-impl Episode {
-    fn flag(&mut self, end: i64) { if self.last.is_none_or(|l| end - l > 300_000) { self.count += 1; } self.last = Some(end); }
+/// An injected step lasts for so many steps …
+const LASTS: i64 = 10;
+
+/// … and the half hour after it is not counted as quiet.
+const ECHO_MILLIS: i64 = 1_800_000;
+
+const WEEK_MILLIS: f64 = 604_800_000.0;
+
+/// Episodes and findings, of one run or of several.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    /// Weeks that were judged and quiet.
+    weeks: f64,
+    /// Episodes as people see them: at either level.
+    either: u32,
+    resource: u32,
+    metric: u32,
+    injected: u32,
+    found: u32,
 }
 
-fn run(kinds: &[Kind], seed: u64, step: u32, weeks: f64, budget: f64, inject: bool, by: &mut Vec<u32>) -> Count {
-    let step = StepLength::from_millis(step).unwrap();
-    let metrics: Arc<[Metric]> = kinds.iter().enumerate().map(|(i, _)| Metric::new(format!("m{i}"), 0.5)).collect();
-    let settings = Settings { budget: AlarmBudget::new(budget).unwrap(), consecutive: 2, learning_steps: 900 };
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.weeks += other.weeks;
+        self.either += other.either;
+        self.resource += other.resource;
+        self.metric += other.metric;
+        self.injected += other.injected;
+        self.found += other.found;
+    }
+
+    /// Rates relative to the budget: at either level, and at each relative to its half.
+    fn ratios(&self, budget: f64) -> [f64; 3] {
+        let expected = budget * self.weeks;
+        [
+            f64::from(self.either) / expected,
+            f64::from(self.resource) / expected * 2.0,
+            f64::from(self.metric) / expected * 2.0,
+        ]
+    }
+
+    #[allow(clippy::print_stdout, reason = "the figures are the point")]
+    fn report(&self, what: &str, budget: f64) {
+        let [either, resource, metric] = self.ratios(budget);
+        println!(
+            "{what}: budget {budget}/week, {:.0} episodes expected: either level {either:.2} of the budget, \
+             resource {resource:.2} and metrics {metric:.2} of their halves; 8-sigma steps found {}/{}",
+            budget * self.weeks,
+            self.found,
+            self.injected
+        );
+    }
+}
+
+/// Counts what lies within five minutes as one.
+#[derive(Default)]
+struct Episodes {
+    last: Option<i64>,
+    count: u32,
+}
+
+impl Episodes {
+    fn flag(&mut self, at: i64) {
+        self.count += u32::from(self.last.is_none_or(|last| at - last > 300_000));
+        self.last = Some(at);
+    }
+}
+
+fn run(
+    kinds: &[Kind],
+    seed: u64,
+    step_millis: u32,
+    weeks: f64,
+    budget: f64,
+    injections: i64,
+) -> Tally {
+    let step = StepLength::from_millis(step_millis).expect("a step");
+    let metrics: Arc<[Metric]> = (0..kinds.len())
+        .map(|i| Metric::new(format!("metric.{i}"), 0.5))
+        .collect();
+    let settings = Settings {
+        budget: AlarmBudget::new(budget).expect("in range"),
+        consecutive: 2,
+        learning_steps: 900,
+    };
     let mut detector = EwmaResidual::new(settings, metrics, step);
-    let mut series: Vec<Series> = kinds.iter().enumerate().map(|(i, k)| Series::new(*k, seed, i as u64, step.millis() as u32)).collect();
-    let steps = (weeks * 7.0 * 86_400_000.0 / step.millis() as f64) as i64;
-    let mut out = Count::default();
-    let mut eps = [Episode{last:None,count:0}, Episode{last:None,count:0}, Episode{last:None,count:0}];
-    let skip = std::env::var("SKIP").map_or(0.0, |v| v.parse().unwrap()) * steps as f64;
-    let gap = steps / 40; // between injections
-    let mut shift_left = 0; let mut shift_metric = 0; let mut found=false; let mut found_r=false; let mut quiet_until = 0;
-    let mut last_metric = vec![i64::MIN/2; kinds.len()];
+    let mut series: Vec<Series> = kinds
+        .iter()
+        .zip(0..)
+        .map(|(kind, stream)| Series::new(*kind, seed, stream, step_millis))
+        .collect();
+    let steps = (weeks * WEEK_MILLIS / f64::from(step_millis)) as i64;
+    let apart = if injections > 0 {
+        steps / injections
+    } else {
+        i64::MAX
+    };
+    let stepped = STEPPED.min(kinds.len()) as i64;
+
+    let mut tally = Tally::default();
+    let (mut either, mut resource, mut metric) = (
+        Episodes::default(),
+        Episodes::default(),
+        Episodes::default(),
+    );
+    let (mut found, mut quiet_from) = (false, 0);
     for i in 0..steps {
-        let mut values: Vec<Option<f64>> = series.iter_mut().map(|s| Some(s.next())).collect();
-        if inject && i > steps / 8 && i % gap == 0 {
-            shift_left = 6; shift_metric = (i / gap) as usize % 8.min(kinds.len()); found=false; found_r=false; out.injected += 1;
-        }
-        if shift_left > 0 { *values[shift_metric].as_mut().unwrap() += 8.0; }
+        let mut values: Vec<Option<f64>> = series
+            .iter_mut()
+            .map(|series| Some(series.next()))
+            .collect();
         let end = EventTime((i + 1) * step.millis());
-        let v = detector.observe(&Step { end, values: &values });
-        if std::env::var_os("DBG").is_some() && (shift_left > 0 || i % 60000 == 59999) { println!("DBG {i} m{shift_metric} {:?} {}", if let Verdict::Scored(s) = &v { (s.score, s.metrics.first().map(|m| m.score)) } else { (0.0, None) }, detector.show().chars().take(700).collect::<String>()); }
-        if let Verdict::Scored(s) = v {
-            let r = s.score > 1.0; let m = !s.metrics.is_empty();
-            if shift_left > 0 {
-                found |= r || m; found_r |= r;
-                quiet_until = end.0 + 1_800_000;
-            } else if end.0 > quiet_until && i as f64 > skip {
-                out.judged += step.millis() as f64 / 604_800_000.0;
-                if r || m { eps[0].flag(end.0); }
-                if r { eps[1].flag(end.0); }
-                if m { eps[2].flag(end.0); for x in &s.metrics { if end.0 - last_metric[x.metric] > 300_000 { by[x.metric] += 1; } last_metric[x.metric] = end.0; } }
+        // The first eighth is left to learning.
+        let injected = i > steps / 8 && i % apart < LASTS;
+        if injected {
+            *values[(i / apart % stepped) as usize]
+                .as_mut()
+                .expect("set above") += 8.0;
+            quiet_from = end.millis() + ECHO_MILLIS;
+        }
+        let Verdict::Scored(score) = detector.observe(&Step {
+            end,
+            values: &values,
+        }) else {
+            continue;
+        };
+        let (at_resource, at_metric) = (score.score > 1.0, !score.metrics.is_empty());
+        if injected {
+            found |= at_resource || at_metric;
+            if i % apart == LASTS - 1 {
+                tally.injected += 1;
+                tally.found += u32::from(std::mem::take(&mut found));
+            }
+        } else if end.millis() > quiet_from {
+            tally.weeks += step.millis() as f64 / WEEK_MILLIS;
+            for (flagged, episodes) in [
+                (at_resource || at_metric, &mut either),
+                (at_resource, &mut resource),
+                (at_metric, &mut metric),
+            ] {
+                if flagged {
+                    episodes.flag(end.millis());
+                }
             }
         }
-        if shift_left > 0 { shift_left -= 1; if shift_left == 0 { out.found += u32::from(found); out.found_resource += u32::from(found_r); } }
     }
-    if std::env::var_os("SHOW").is_some() { println!("{}", detector.show()); }
-    out.any = eps[0].count; out.resource = eps[1].count; out.metrics = eps[2].count;
-    out
+    Tally {
+        either: either.count,
+        resource: resource.count,
+        metric: metric.count,
+        ..tally
+    }
+}
+
+fn assert_within(tally: &Tally, budget: f64, factor: f64, what: &str) {
+    for (level, ratio) in ["either level", "the resource", "the metrics"]
+        .into_iter()
+        .zip(tally.ratios(budget))
+    {
+        assert!(
+            (1.0 / factor..=factor).contains(&ratio),
+            "{what}: {level} {ratio:.2} of the budget"
+        );
+    }
+}
+
+fn assert_awake(tally: &Tally) {
+    assert!(
+        f64::from(tally.found) >= 0.95 * f64::from(tally.injected),
+        "{tally:?}"
+    );
+    assert!(tally.injected >= 80, "{tally:?}");
 }
 
 #[test]
-fn explore() {
-    for (name, kinds) in [("normal", vec![Kind::Normal; 10]), ("heavy", vec![Kind::HeavyTailed; 10]), ("ar", vec![Kind::Correlated(0.95); 10]), ("mixed", KINDS.to_vec()), ("one", vec![Kind::Normal]), ("three", vec![Kind::Normal, Kind::HeavyTailed, Kind::Correlated(0.9)])].into_iter().filter(|(n,_)| std::env::var("ONLY").map_or(true, |o| o == *n)) {
-        for (step, weeks, budget, n) in [(60_000, 6.0, 1.0, if std::env::var_os("W1").is_some() {0} else {10}), (60_000, 4.0, 20.0, 3), (1_000, std::env::var("W1").map_or(0.5, |v| v.parse().unwrap()), 100.0, 2)] {
-            let mut t = Count::default();
-            let mut by = vec![0; kinds.len()];
-            for seed in 0..n {
-                let c = run(&kinds, 100 + seed, step, weeks, budget, std::env::var_os("NOINJ").is_none(), &mut by);
-                t.judged += c.judged; t.any += c.any; t.resource += c.resource; t.metrics += c.metrics; t.found += c.found; t.injected += c.injected; t.found_resource += c.found_resource;
-            }
-            let expect = budget * t.judged;
-            println!("RES {name:7} step {step:6} budget {budget:5} expected {expect:6.0}: any {:.2} resource {:.2} metrics {:.2}  found {}/{} (resource {}) {by:?}",
-                t.any as f64 / expect, 2.0 * t.resource as f64 / expect, 2.0 * t.metrics as f64 / expect, t.found, t.injected, t.found_resource);
-        }
+fn mixed_noise_of_minutes_is_quiet_and_awake_on_each_of_three_seeds() {
+    for seed in [1, 2, 3] {
+        let tally = run(&MIXED, seed, 60_000, 9.0, 20.0, 100);
+        tally.report(&format!("mixed, 60 s, seed {seed}"), 20.0);
+        assert!(tally.weeks * 20.0 >= 100.0);
+        assert_within(&tally, 20.0, 1.5, &format!("seed {seed}"));
+        assert_awake(&tally);
     }
+}
+
+#[test]
+fn each_kind_of_noise_is_quiet_and_awake() {
+    for (name, kind) in [
+        ("normal", Kind::Normal),
+        ("correlated", Kind::Correlated(0.95)),
+        ("heavy-tailed", Kind::HeavyTailed),
+        ("daily", Kind::Daily(3.0)),
+    ] {
+        let tally = run(&[kind; 8], 11, 60_000, 9.0, 20.0, 100);
+        tally.report(&format!("{name}, 60 s"), 20.0);
+        assert_within(&tally, 20.0, 1.5, name);
+        assert_awake(&tally);
+    }
+}
+
+#[test]
+fn mixed_noise_of_seconds_is_quiet_and_awake() {
+    let mut tally = Tally::default();
+    for seed in [4, 5] {
+        tally.add(run(&MIXED, seed, 1_000, 0.8, 100.0, 60));
+    }
+    tally.report("mixed, 1 s", 100.0);
+    assert!(tally.weeks * 100.0 >= 100.0);
+    assert_within(&tally, 100.0, 1.5, "mixed, 1 s");
+    assert_awake(&tally);
+}
+
+#[test]
+fn a_single_metric_gets_its_whole_budget_though_both_levels_see_the_same() {
+    let mut tally = Tally::default();
+    for seed in [21, 22] {
+        tally.add(run(&[Kind::Normal], seed, 60_000, 9.0, 20.0, 100));
+    }
+    tally.report("one normal metric, 60 s", 20.0);
+    assert_within(&tally, 20.0, 1.75, "one metric");
+    assert_awake(&tally);
+}
+
+#[test]
+fn the_default_budget_is_never_overspent() {
+    let mut tally = Tally::default();
+    for seed in 40..58 {
+        tally.add(run(&MIXED, seed, 60_000, 6.0, 1.0, 0));
+    }
+    tally.report("mixed, 60 s, default budget", 1.0);
+    assert!(tally.weeks >= 100.0);
+    let [either, resource, metric] = tally.ratios(1.0);
+    // At one in two years per metric the tail is mostly extrapolation, which errs on the quiet side.
+    assert!(
+        either <= 1.5 && resource <= 1.5 && metric <= 1.5,
+        "{either} {resource} {metric}"
+    );
+    assert!(either >= 0.4, "{either}");
 }
