@@ -197,6 +197,11 @@ impl History {
         out.clear();
         let Some(newest) = self.newest else { return };
         scratch.stats.resize(plan.stats, f64::NAN);
+        for &(steps, place) in &plan.lags {
+            let row = self.place(plan, newest - steps);
+            let row = self.rows[row..row + plan.blocks.len()].as_flattened();
+            scratch.stats[place..place + row.len()].copy_from_slice(row);
+        }
         self.step_statistics(plan, newest, scratch);
         if !self.minutes.is_empty() {
             if plan.minute_medians() {
@@ -205,47 +210,38 @@ impl History {
             }
             self.minutes.statistics(plan, &mut scratch.stats);
         }
-        let row = self.place(plan, newest);
-        let value = |column: usize| self.rows[row + column / LANES][column % LANES];
-        let stats = &scratch.stats;
-        for output in &plan.outputs {
-            out.push(match *output {
-                Output::Value(column) => value(column),
-                Output::Age(column) => ages.get(column).copied().unwrap_or(f64::NAN),
-                Output::Diff(column) => value(column) - self.get(plan, newest - 1, column),
-                Output::RateOfChange { column, floor } => {
-                    let before = self.get(plan, newest - 1, column);
-                    if before.abs() >= floor {
-                        (value(column) - before) / before.abs()
-                    } else {
-                        f64::NAN
-                    }
+        let stats = scratch.stats.as_slice();
+        out.extend(plan.outputs.iter().map(|output| match *output {
+            Output::Stat(stat) => stats[stat],
+            Output::Difference { value, before } => stats[value] - stats[before],
+            Output::RateOfChange {
+                value,
+                before,
+                floor,
+            } => {
+                let before = stats[before];
+                if before.abs() >= floor {
+                    (stats[value] - before) / before.abs()
+                } else {
+                    f64::NAN
                 }
-                Output::Lag { column, steps } => self.get(plan, newest - steps, column),
-                Output::Stat(stat) => stats[stat],
-                Output::PerSecond { stat, seconds } => stats[stat] / seconds,
-                Output::ZScore {
-                    column,
-                    mean,
-                    std,
-                    floor,
-                } => {
-                    // Against an undefined spread, `max` would answer with the floor.
-                    if stats[std].is_nan() {
-                        f64::NAN
-                    } else {
-                        (value(column) - stats[mean]) / stats[std].max(floor)
-                    }
-                }
-                Output::Ewma(index) => {
-                    let (sum, weight) = self.ewmas[index];
-                    if weight > 0.0 { sum / weight } else { f64::NAN }
-                }
-                Output::Time(temporal) => {
-                    moment.map_or(f64::NAN, |moment| moment.feature(temporal))
-                }
-            });
-        }
+            }
+            Output::PerSecond { stat, seconds } => stats[stat] / seconds,
+            // Against an undefined spread, `max` would answer with the floor.
+            Output::ZScore { std, .. } if stats[std].is_nan() => f64::NAN,
+            Output::ZScore {
+                value,
+                mean,
+                std,
+                floor,
+            } => (stats[value] - stats[mean]) / stats[std].max(floor),
+            Output::Age(column) => ages.get(column).copied().unwrap_or(f64::NAN),
+            Output::Ewma(index) => {
+                let (sum, weight) = self.ewmas[index];
+                if weight > 0.0 { sum / weight } else { f64::NAN }
+            }
+            Output::Time(temporal) => moment.map_or(f64::NAN, |moment| moment.feature(temporal)),
+        }));
     }
 
     fn step_statistics(&self, plan: &Plan, newest: i64, scratch: &mut Scratch) {
@@ -257,9 +253,11 @@ impl History {
         for (index, block) in plan.blocks.iter().enumerate() {
             // Laid out from old to new once, every window is the end of the longest one.
             rows.clear();
-            for number in newest - block.longest as i64 + 1..=newest {
-                rows.push(self.rows[self.place(plan, number) + index]);
-            }
+            rows.extend(
+                (0..block.longest as i64)
+                    .rev()
+                    .map(|back| self.rows[self.place(plan, newest - back) + index]),
+            );
             let mut put =
                 |place: usize, lanes: &Lanes| stats[place..place + LANES].copy_from_slice(lanes);
             for window in &block.windows {
@@ -272,7 +270,7 @@ impl History {
                     put(place + 3 * LANES, &moments.max);
                 }
                 if let Some(place) = window.median {
-                    put(place, &median(rows));
+                    put(place, &median(rows, &window.network));
                 }
                 if let Some(place) = window.slope {
                     put(place, &slope(rows));
@@ -316,6 +314,7 @@ impl History {
     }
 
     fn place(&self, plan: &Plan, number: i64) -> usize {
-        number.rem_euclid(plan.rows as i64) as usize * plan.blocks.len()
+        // The number of rows is a power of two, so this is the remainder also of negative numbers.
+        (number as usize & (plan.rows - 1)) * plan.blocks.len()
     }
 }

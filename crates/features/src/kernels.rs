@@ -108,8 +108,30 @@ pub(crate) fn slope(rows: &[Lanes]) -> Lanes {
 /// Windows up to this length are sorted by a network, eight lanes at once; longer ones lane by lane.
 const NETWORK_MAX: usize = 16;
 
-/// Median of each lane.
-pub(crate) fn median(rows: &[Lanes]) -> Lanes {
+/// Comparisons that sort a window of this length: Batcher's odd-even merge sort. They do not depend on the values, so
+/// all lanes take the same path. Empty for windows that are too long for a network.
+pub(crate) fn network(length: usize) -> Vec<(usize, usize)> {
+    let mut pairs = Vec::new();
+    let mut p = 1;
+    while p < length && length <= NETWORK_MAX {
+        let mut k = p;
+        while k >= 1 {
+            for j in (k % p..length - k).step_by(2 * k) {
+                for i in 0..k.min(length - j - k) {
+                    if (i + j) / (2 * p) == (i + j + k) / (2 * p) {
+                        pairs.push((i + j, i + j + k));
+                    }
+                }
+            }
+            k /= 2;
+        }
+        p *= 2;
+    }
+    pairs
+}
+
+/// Median of each lane. `network` is that of the window's length.
+pub(crate) fn median(rows: &[Lanes], network: &[(usize, usize)]) -> Lanes {
     let needed = needed(rows.len(), 1);
     let mut medians = MISSING;
     if rows.len() > NETWORK_MAX {
@@ -124,52 +146,29 @@ pub(crate) fn median(rows: &[Lanes]) -> Lanes {
         return medians;
     }
     let mut sorted = [MISSING; NETWORK_MAX];
-    let sorted = &mut sorted[..rows.len()];
-    let mut count = [0_usize; LANES];
+    let mut count = [0.0; LANES];
     for (place, row) in sorted.iter_mut().zip(rows) {
         for i in 0..LANES {
             // The missing go to the end, so that the values stand in front of them.
             let there = !row[i].is_nan();
             place[i] = if there { row[i] } else { f64::INFINITY };
-            count[i] += usize::from(there);
+            count[i] += if there { 1.0 } else { 0.0 };
         }
     }
-    sort_network(sorted);
+    for &(low, high) in network {
+        let (a, b) = (sorted[low], sorted[high]);
+        for i in 0..LANES {
+            sorted[low][i] = if a[i] < b[i] { a[i] } else { b[i] };
+            sorted[high][i] = if a[i] < b[i] { b[i] } else { a[i] };
+        }
+    }
     for i in 0..LANES {
-        if count[i] as f64 >= needed {
-            medians[i] = middle(sorted[(count[i] - 1) / 2][i], sorted[count[i] / 2][i]);
+        if count[i] >= needed {
+            let count = count[i] as usize;
+            medians[i] = middle(sorted[(count - 1) / 2][i], sorted[count / 2][i]);
         }
     }
     medians
-}
-
-/// Batcher's odd-even merge sort: its comparisons do not depend on the values, so all lanes take the same path.
-fn sort_network(rows: &mut [Lanes]) {
-    let n = rows.len();
-    let mut p = 1;
-    while p < n {
-        let mut k = p;
-        while k >= 1 {
-            for j in (k % p..n - k).step_by(2 * k) {
-                for i in 0..k.min(n - j - k) {
-                    if (i + j) / (2 * p) == (i + j + k) / (2 * p) {
-                        compare_exchange(rows, i + j, i + j + k);
-                    }
-                }
-            }
-            k /= 2;
-        }
-        p *= 2;
-    }
-}
-
-#[inline]
-fn compare_exchange(rows: &mut [Lanes], low: usize, high: usize) {
-    let (a, b) = (rows[low], rows[high]);
-    for i in 0..LANES {
-        rows[low][i] = if a[i] < b[i] { a[i] } else { b[i] };
-        rows[high][i] = if a[i] < b[i] { b[i] } else { a[i] };
-    }
 }
 
 /// Median of at least one number.
@@ -203,18 +202,20 @@ mod tests {
         let nan = f64::NAN;
         assert!(moments(&rows(&[nan, nan, nan, 1.0])).mean[0].is_nan());
         assert_eq!(moments(&rows(&[nan, nan, 3.0, 1.0])).mean[7], 2.0);
-        assert!(median(&rows(&[nan, nan, 3.0])).iter().all(|x| x.is_nan()));
+        assert!(
+            median(&rows(&[nan, nan, 3.0]), &network(3))
+                .iter()
+                .all(|x| x.is_nan())
+        );
     }
 
     #[test]
     fn the_network_sorts_every_length() {
         for length in 1..=NETWORK_MAX {
             let values: Vec<f64> = (0..length).map(|i| ((i * 7 + 3) % length) as f64).collect();
-            let mut network = rows(&values);
-            sort_network(&mut network);
-            assert!(network.is_sorted_by(|a, b| a[0] <= b[0]), "{length}");
+            let network = network(length);
             assert_eq!(
-                median(&rows(&values))[3],
+                median(&rows(&values), &network)[3],
                 median_of(&mut values.clone()),
                 "{length}"
             );

@@ -6,15 +6,16 @@
 use forewarn_types::StepLength;
 
 use crate::definition::{FeatureSet, FeatureSource};
-use crate::kernels::LANES;
+use crate::kernels::{LANES, network};
 use crate::transform::{Extent, Temporal, Transform, WINDOW_STEPS_MAX, Window};
 
-/// Rows that are kept on a coarse grid: the longest exact window, rounded up.
+/// Rows that are kept on a coarse grid: the longest exact window, rounded up. A power of two, as the next is.
 const ROWS: usize = 64;
 /// Rows that are kept where minutes are aggregated: the current minute and the one before it are always whole.
 const ROWS_WITH_MINUTES: usize = 128;
 
-const _: () = assert!(ROWS >= WINDOW_STEPS_MAX as usize);
+const _: () = assert!(ROWS > WINDOW_STEPS_MAX as usize);
+const _: () = assert!(ROWS.is_power_of_two() && ROWS_WITH_MINUTES.is_power_of_two());
 
 /// What to compute at each step, and in which order.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) rows: usize,
     pub(crate) minute_windows: Vec<MinuteWindow>,
     pub(crate) ewmas: Vec<Ewma>,
+    /// The rows of which single values are wanted: how many steps back, and where in the table the whole row goes.
+    pub(crate) lags: Vec<(i64, usize)>,
     pub(crate) outputs: Vec<Output>,
     /// Numbers in the table of statistics.
     pub(crate) stats: usize,
@@ -40,13 +43,15 @@ pub(crate) struct Block {
 }
 
 /// A window of single steps: the places of eight numbers each in the table of statistics.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct StepWindow {
     pub(crate) steps: usize,
     /// Of mean, std, min and max.
     pub(crate) moments: Option<usize>,
     pub(crate) median: Option<usize>,
     pub(crate) slope: Option<usize>,
+    /// For the median.
+    pub(crate) network: Vec<(usize, usize)>,
 }
 
 /// A window of minutes.
@@ -76,32 +81,35 @@ pub(crate) struct Ewma {
     pub(crate) keep: f64,
 }
 
-/// Where a feature is found.
+/// Where a feature is found: places in the table of statistics, unless it says otherwise.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Output {
-    Value(usize),
-    Age(usize),
-    Diff(usize),
+    Stat(usize),
+    /// One minus another.
+    Difference {
+        value: usize,
+        before: usize,
+    },
+    /// The difference in relation to the size of the earlier.
     RateOfChange {
-        column: usize,
+        value: usize,
+        before: usize,
         floor: f64,
     },
-    Lag {
-        column: usize,
-        steps: i64,
-    },
-    Stat(usize),
     /// A statistic per row, told per second.
     PerSecond {
         stat: usize,
         seconds: f64,
     },
     ZScore {
-        column: usize,
+        value: usize,
         mean: usize,
         std: usize,
         floor: f64,
     },
+    /// A column of the ages.
+    Age(usize),
+    /// One of [`Plan::ewmas`].
     Ewma(usize),
     Time(Temporal),
 }
@@ -125,6 +133,7 @@ impl Plan {
             rows: ROWS,
             minute_windows: Vec::new(),
             ewmas: Vec::new(),
+            lags: Vec::new(),
             outputs: Vec::with_capacity(set.features.len()),
             stats: 0,
             temporal: false,
@@ -167,14 +176,18 @@ impl Plan {
 
     fn output(&mut self, column: usize, transform: Transform, floor: f64) -> Output {
         match transform {
-            Transform::Value => Output::Value(column),
+            Transform::Value => Output::Stat(self.lag(0, column)),
             Transform::Age => Output::Age(column),
-            Transform::Diff => Output::Diff(column),
-            Transform::RateOfChange => Output::RateOfChange { column, floor },
-            Transform::Lag(steps) => Output::Lag {
-                column,
-                steps: i64::from(steps),
+            Transform::Diff => Output::Difference {
+                value: self.lag(0, column),
+                before: self.lag(1, column),
             },
+            Transform::RateOfChange => Output::RateOfChange {
+                value: self.lag(0, column),
+                before: self.lag(1, column),
+                floor,
+            },
+            Transform::Lag(steps) => Output::Stat(self.lag(i64::from(steps), column)),
             Transform::Mean(window) => Output::Stat(self.stat(window, Stat::Mean, column)),
             Transform::Std(window) => Output::Stat(self.stat(window, Stat::Std, column)),
             Transform::Min(window) => Output::Stat(self.stat(window, Stat::Min, column)),
@@ -191,7 +204,7 @@ impl Plan {
                 }
             }
             Transform::ZScore(window) => Output::ZScore {
-                column,
+                value: self.lag(0, column),
                 mean: self.stat(window, Stat::Mean, column),
                 std: self.stat(window, Stat::Std, column),
                 floor,
@@ -205,6 +218,21 @@ impl Plan {
                 Output::Ewma(self.ewmas.len() - 1)
             }
         }
+    }
+
+    /// The place of a column's value so many steps back.
+    fn lag(&mut self, steps: i64, column: usize) -> usize {
+        let found = self
+            .lags
+            .iter()
+            .find(|(known, _)| *known == steps)
+            .map(|(_, place)| *place);
+        let place = found.unwrap_or_else(|| {
+            let place = reserve(&mut self.stats, self.blocks.len() * LANES);
+            self.lags.push((steps, place));
+            place
+        });
+        place + column
     }
 
     /// The place of a statistic in the table, where it is put if it is not there yet.
@@ -228,6 +256,7 @@ impl Plan {
                 moments: None,
                 median: None,
                 slope: None,
+                network: network(steps),
             });
             block.windows.len() - 1
         });

@@ -35,7 +35,7 @@ use crate::engine::Engine;
 use crate::history::History;
 use crate::plan::Plan;
 use crate::reading::{self, StepAt};
-use crate::series::{KNOWN_STEPS, LATE_STEPS, Late, Point, SeriesNumber, SeriesTable};
+use crate::series::{KNOWN_STEPS, LATE_STEPS, Late, Point, Series, SeriesNumber, SeriesTable};
 
 /// One record makes at most so many vectors; its samples beyond are refused. A stage may not derive more than 65,536.
 const VECTORS_MAX: usize = 50_000;
@@ -232,7 +232,7 @@ impl Steps {
             return;
         };
         self.arrival += 1;
-        let (samples, read) = self.resolve(engine, set, batch);
+        let (mut samples, read) = self.resolve(engine, set, batch);
         let Some(newest) = samples.iter().map(|sample| sample.point.time).max() else {
             return;
         };
@@ -242,13 +242,30 @@ impl Steps {
         if read {
             self.come_back_from_jump(engine, newest, log_time);
         }
-        for step in self.by_step(samples) {
+        let first = self.step.end_of(EventTime(samples[0].point.time)).millis();
+        let first = first - self.step.millis()..first;
+        if !samples
+            .iter()
+            .all(|sample| first.contains(&sample.point.time))
+        {
+            // Stable: of samples with the same time the last to come stays the last.
+            samples.sort_by_key(|sample| sample.point.time);
+        }
+        let mut rest = samples.as_slice();
+        while let Some(sample) = rest.first() {
+            // The step may have changed to a longer one meanwhile.
+            let end = self.step.end_of(EventTime(sample.point.time)).millis();
+            let (group, others) =
+                rest.split_at(rest.partition_point(|sample| sample.point.time < end));
+            rest = others;
             if out.len() + self.open.len() >= VECTORS_MAX {
-                engine.counts.unusable +=
-                    step.iter().filter(|sample| sample.number != NOBODY).count() as u64;
+                engine.counts.unusable += group
+                    .iter()
+                    .filter(|sample| sample.number != NOBODY)
+                    .count() as u64;
                 continue;
             }
-            self.take(engine, set, batch, &step);
+            self.take(engine, set, batch, end, group);
             self.close_ready(engine, set, batch, out);
         }
     }
@@ -332,28 +349,13 @@ impl Steps {
         }
     }
 
-    /// The samples of each step, in the order of the steps; within a step as they came.
-    fn by_step(&self, mut samples: Vec<Arrived>) -> Vec<Vec<Arrived>> {
-        let end = |sample: &Arrived| self.step.end_of(EventTime(sample.point.time));
-        if samples
-            .windows(2)
-            .all(|pair| end(&pair[0]) == end(&pair[1]))
-        {
-            return vec![samples];
-        }
-        samples.sort_by_key(end);
-        samples
-            .chunk_by(|a, b| end(a) == end(b))
-            .map(<[Arrived]>::to_vec)
-            .collect()
-    }
-
-    /// Puts the samples of one step where they belong.
+    /// Puts the samples of the step that ends at `end` where they belong.
     fn take(
         &mut self,
         engine: &mut Engine,
         set: &FeatureSet,
         batch: &SampleBatch,
+        end: i64,
         samples: &[Arrived],
     ) {
         let mut late = Vec::new();
@@ -366,7 +368,6 @@ impl Steps {
                 late.push(*sample);
                 continue;
             }
-            let end = self.step.end_of(EventTime(sample.point.time)).millis();
             let open = self.open.entry(end).or_default();
             open.backfill |= batch.backfill;
             match open.take(sample.number, sample.point) {
@@ -410,38 +411,32 @@ impl Steps {
     ) {
         while let Some((&end, open)) = self.open.first_key_value() {
             let step = self.step.millis();
-            let delay = |remote: bool| {
-                let own = step * i64::from(engine.rules.delay_steps);
-                let least =
-                    i64::try_from(engine.rules.remote_delay.as_millis()).unwrap_or(i64::MAX / 4);
-                if remote { own.max(least) } else { own }
-            };
-            let known = || {
-                self.series
-                    .iter()
-                    .filter(|(_, series)| series.seen != 0 && series.interval <= step)
-            };
-            if self.closed.is_some_and(|closed| end - step > closed) {
-                // The last of the missing steps ends where this one begins.
-                let delay = known()
-                    .map(|(_, series)| delay(series.remote))
-                    .max()
-                    .unwrap_or(delay(false));
-                if self.newest < end - step + delay {
-                    return;
+            let own = step * i64::from(engine.rules.delay_steps);
+            let remote =
+                i64::try_from(engine.rules.remote_delay.as_millis()).unwrap_or(i64::MAX / 4);
+            let delay = |series: &Series| if series.remote { own.max(remote) } else { own };
+            let (mut known, mut missing) = (None, None);
+            for (number, series) in self.series.iter() {
+                if series.seen != 0 && series.interval <= step {
+                    known = known.max(Some(delay(series)));
+                    if open.get(number).is_none() {
+                        missing = missing.max(Some(delay(series)));
+                    }
                 }
             }
-            let anything_known = known().next().is_some();
-            let missing = known().filter(|(number, _)| open.get(*number).is_none());
-            let missing = missing.map(|(_, series)| delay(series.remote)).max();
-            if missing.is_some() || !anything_known {
+            // The last of the missing steps ends where this one begins.
+            let gap = self.closed.is_some_and(|closed| end - step > closed);
+            if gap && self.newest < end - step + known.unwrap_or(own) {
+                return;
+            }
+            if missing.is_some() || known.is_none() {
                 let present = || {
                     open.iter()
                         .filter_map(|(number, _)| self.series.get(number))
                 };
                 let delay = missing
-                    .or_else(|| present().map(|s| delay(s.remote)).max())
-                    .unwrap_or(delay(false));
+                    .or_else(|| present().map(delay).max())
+                    .unwrap_or(own);
                 if self.newest < end + delay {
                     return;
                 }
