@@ -13,6 +13,9 @@ const WEEK_MILLIS: i64 = 7 * 24 * 3_600_000;
 /// The largest budget that still leaves most time unflagged, episodes per week.
 pub const MAX_PER_WEEK: f64 = 500.0;
 
+/// However large the budget, with steps of an hour there are few blocks, and most of them must stay unflagged.
+const MOST_PER_BLOCK: f64 = 0.2;
+
 /// The smallest budget whose `p0` stays clear of [`P_MIN`], episodes per week (one in twenty years).
 pub const MIN_PER_WEEK: f64 = 0.001;
 
@@ -23,6 +26,9 @@ pub struct AlarmBudget {
 }
 
 impl AlarmBudget {
+    /// One false episode per resource and week.
+    pub const DEFAULT: Self = Self { per_week: 1.0 };
+
     /// A budget, if it lies between [`MIN_PER_WEEK`] and [`MAX_PER_WEEK`].
     #[must_use]
     pub fn new(per_week: f64) -> Option<Self> {
@@ -36,8 +42,9 @@ impl AlarmBudget {
     #[must_use]
     pub fn p0(self, step: StepLength) -> f64 {
         let blocks = WEEK_MILLIS as f64 / block(step) as f64;
+        let rate = (self.per_week / 2.0 / blocks).min(MOST_PER_BLOCK);
         // A rate of λ episodes per block means that a block holds one with probability 1 - exp(-λ).
-        -(-(self.per_week / 2.0 / blocks)).exp_m1()
+        -(-rate).exp_m1()
     }
 }
 
@@ -73,7 +80,7 @@ mod tests {
             let step = StepLength::from_millis(millis).expect("in range");
             for per_week in [MIN_PER_WEEK, MAX_PER_WEEK] {
                 let p0 = AlarmBudget::new(per_week).expect("in range").p0(step);
-                assert!(p0 > P_MIN && p0 < 0.95, "{p0}");
+                assert!(p0 > P_MIN && p0 < 0.2, "{p0}");
             }
         }
         assert!(AlarmBudget::new(0.0).is_none() && AlarmBudget::new(f64::NAN).is_none());

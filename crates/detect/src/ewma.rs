@@ -146,6 +146,11 @@ impl Shared {
     }
 }
 
+/// Vectors hold `f32`: what is no finite one is no value.
+fn is_usable(value: &f64) -> bool {
+    value.abs() <= f64::from(f32::MAX)
+}
+
 /// The last raw values, of which the least counts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Gated {
@@ -289,7 +294,7 @@ impl EwmaResidual {
         let metrics = self.metrics.iter().zip(&mut self.state.metrics).zip(values);
         metrics
             .map(|((metric, state), value)| {
-                let Some(value) = value.filter(|value| value.is_finite()) else {
+                let Some(value) = value.filter(is_usable) else {
                     state.gate = Gated::default();
                     return None;
                 };
@@ -416,7 +421,7 @@ impl Detector for EwmaResidual {
         if let Some(metric) = self.metrics.iter().zip(step.values).position(outside) {
             return Verdict::OutOfRange { metric };
         }
-        if !step.values.iter().flatten().any(|value| value.is_finite()) {
+        if !step.values.iter().flatten().any(is_usable) {
             return Verdict::Gap;
         }
         self.notice_gap(step.end);

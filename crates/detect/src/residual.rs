@@ -27,6 +27,9 @@ const CLIP_FROM: u32 = 30;
 /// Mean absolute deviation to standard deviation, for a normal distribution.
 const ABSOLUTE_TO_SIGMA: f64 = 1.2533;
 
+/// Deviations beyond this many scales are all the same, and their squares stay finite.
+const MOST: f64 = 1e9;
+
 /// Values travel as `f32`: what is below their resolution is no deviation.
 const RESOLUTION: f64 = 1e-6;
 
@@ -89,7 +92,8 @@ impl Residual {
             Direction::Up => residual.max(0.0) / scale,
             Direction::Down => residual.min(0.0) / scale,
             Direction::Both => residual / scale,
-        };
+        }
+        .clamp(-MOST, MOST);
 
         let clip = |limit: f64| {
             if self.seen < CLIP_FROM {
