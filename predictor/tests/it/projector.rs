@@ -225,7 +225,7 @@ fn step(partition: u32, offset: u64) -> Vec<(Src, LogTime, Prediction)> {
 }
 
 fn verdict(resource: &ResourceKey, offset: u64) -> Verdict {
-    let score = if offset % 11 == 0 { 1.5 } else { 0.25 };
+    let score = if offset.is_multiple_of(11) { 1.5 } else { 0.25 };
     let anomaly = score > 1.0;
     let part = Part {
         metric: "cpu.utilization".into(),
@@ -263,7 +263,7 @@ fn verdict(resource: &ResourceKey, offset: u64) -> Verdict {
 }
 
 fn failure(resource: &ResourceKey, offset: u64) -> FailurePrediction {
-    let ended = offset % 3 == 0;
+    let ended = offset.is_multiple_of(3);
     let offset = i64::try_from(offset).expect("small");
     FailurePrediction {
         resource: resource.clone(),
