@@ -1,9 +1,9 @@
 //! How fast samples become features, on one thread: `cargo bench -p forewarn-features`.
 //!
-//! Two figures. First 40 metrics with every transform of F1 over 10,000 steps, through the whole of step closing
-//! (finding the series, closing, computing, rounding), to be compared with peers on the same numbers: with
-//! `FOREWARN_BENCH_PYTHON` set, `scripts/bench_features.py` computes the same table with pandas and with polars, the
-//! last rows are compared, and the ratios are printed. Then the time a batch of the standard host vector takes.
+//! First every transform of F1 for 40 metrics over 10,000 steps: a table of numbers in, a table of features out, as for
+//! the peers. With `FOREWARN_BENCH_PYTHON` set, `scripts/bench_features.py` computes the same table with pandas and
+//! with polars, the last rows are compared, and the ratios are printed. Then the same numbers as samples, through the
+//! whole of step closing. Then the time that a batch of the standard host vector takes.
 
 #![allow(clippy::print_stdout, reason = "a benchmark's figures are its output")]
 
@@ -12,7 +12,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forewarn_features::{Engine, FeatureSetConfig, FeatureSets, StepRules, Steps};
+use forewarn_features::{
+    Engine, FeatureSet, FeatureSetConfig, FeatureSets, StepRules, Steps, Transforms,
+};
 use forewarn_messages::{BatchSample, FeatureVector, SampleBatch};
 use forewarn_types::{EventTime, Kind, LogTime, MetricType, ResourceKey, StepLength, Tags, metric};
 
@@ -52,24 +54,22 @@ const TRANSFORMS: [&str; 27] = [
 
 fn main() {
     let table = numbers();
+    let (sets, index) = sets();
+    let set = &sets.all()[index];
     let features = METRICS * (TRANSFORMS.len() + 1) * STEPS;
-    let mut last = Vec::new();
-    let ours = median(|| {
-        let (time, vector) = every_transform(&table);
-        last = vector;
-        time
-    });
     let rate = |time: Duration| features as f64 / time.as_secs_f64() / 1e6;
+    let mut out = vec![0.0; set.features.len() * STEPS];
+    let ours = median(|| every_transform(set, &table, &mut out));
+    let last = &out[set.features.len() * (STEPS - 1)..];
     println!(
-        "features: {METRICS} metrics x {} features x {STEPS} steps in {ours:.1?}: {:.0} M features/s, \
-         {:.1} M samples/s (median of {RUNS}, processor time, one thread)",
+        "features: {METRICS} metrics x {} features x {STEPS} steps in {ours:.1?}: {:.0} M features/s \
+         (median of {RUNS}, processor time, one thread)",
         TRANSFORMS.len() + 1,
         rate(ours),
-        (METRICS * STEPS) as f64 / ours.as_secs_f64() / 1e6,
     );
     match std::env::var("FOREWARN_BENCH_PYTHON") {
         Ok(python) => {
-            let [pandas, polars] = peers(&python, &table, &last);
+            let [pandas, polars] = peers(&python, &table, last);
             println!(
                 "pandas {:.1} M features/s, polars {:.1} M features/s",
                 rate(pandas),
@@ -84,6 +84,12 @@ fn main() {
         }
         Err(_) => println!("left out: pandas and polars (set FOREWARN_BENCH_PYTHON to compare)"),
     }
+    let closing = median(|| through_closing(&sets, index, &table));
+    println!(
+        "with step closing, from samples to vectors: {:.0} M features/s, {:.1} M samples/s",
+        rate(closing),
+        (METRICS * STEPS) as f64 / closing.as_secs_f64() / 1e6,
+    );
     for devices in [0, 5, 50] {
         host(devices);
     }
@@ -109,7 +115,8 @@ fn numbers() -> Vec<[f64; METRICS]> {
         .collect()
 }
 
-fn every_transform(table: &[[f64; METRICS]]) -> (Duration, Vec<Option<f32>>) {
+/// The standard sets and one with every transform of every metric; its place among them.
+fn sets() -> (Arc<FeatureSets>, usize) {
     let mut text = "name = \"bench\"\nversion = 1\nkinds = [\"custom\"]\n".to_owned();
     for metric in 0..METRICS {
         text += &format!(
@@ -122,14 +129,35 @@ fn every_transform(table: &[[f64; METRICS]]) -> (Duration, Vec<Option<f32>>) {
         .with(&[config])
         .expect("a valid set");
     let index = sets.all().len() - 1;
-    let mut engine = Engine::new(Arc::new(sets), StepRules::default());
+    (Arc::new(sets), index)
+}
+
+fn every_transform(set: &FeatureSet, table: &[[f64; METRICS]], out: &mut [f64]) -> Duration {
+    let begun = processor_time();
+    let mut transforms = Transforms::new(set, StepLength::SECOND);
+    for ((second, row), out) in (1..)
+        .zip(table)
+        .zip(out.chunks_exact_mut(set.features.len()))
+    {
+        for (place, value) in out
+            .iter_mut()
+            .zip(transforms.push(EventTime(second * 1_000), row))
+        {
+            *place = value;
+        }
+    }
+    processor_time() - begun
+}
+
+fn through_closing(sets: &Arc<FeatureSets>, index: usize, table: &[[f64; METRICS]]) -> Duration {
+    let mut engine = Engine::new(Arc::clone(sets), StepRules::default());
     let mut batch = batch(
         (0..METRICS)
             .map(|metric| sample(&format!("m{metric}"), &[]))
             .collect(),
     );
     let mut steps = Steps::new(&mut engine, index, &batch);
-    let (mut out, mut last, mut made) = (Vec::new(), Vec::new(), 0);
+    let (mut out, mut made) = (Vec::new(), 0);
     let begun = processor_time();
     for (second, row) in (0..).zip(table) {
         batch.time = EventTime(second * 1_000);
@@ -138,14 +166,11 @@ fn every_transform(table: &[[f64; METRICS]]) -> (Duration, Vec<Option<f32>>) {
         }
         steps.apply(&mut engine, &batch, LogTime(0), &mut out);
         made += out.len();
-        if let Some(vector) = out.pop() {
-            last = std::hint::black_box(vector).values;
-        }
         out.clear();
     }
     let time = processor_time() - begun;
     assert_eq!(made, STEPS, "every step has its vector");
-    (time, last)
+    time
 }
 
 /// The time of a batch of the standard host vector with so many more disks and interfaces.
@@ -284,7 +309,10 @@ fn batch(samples: Vec<BatchSample>) -> SampleBatch {
 fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     let seconds = u64::try_from(time.tv_sec).expect("time passes forwards");
-    Duration::new(seconds, u32::try_from(time.tv_nsec).expect("less than a second"))
+    Duration::new(
+        seconds,
+        u32::try_from(time.tv_nsec).expect("less than a second"),
+    )
 }
 
 fn median(mut run: impl FnMut() -> Duration) -> Duration {
@@ -294,7 +322,7 @@ fn median(mut run: impl FnMut() -> Duration) -> Duration {
 }
 
 /// Times of pandas and polars for the same table, after a look whether they computed the same.
-fn peers(python: &str, table: &[[f64; METRICS]], last: &[Option<f32>]) -> [Duration; 2] {
+fn peers(python: &str, table: &[[f64; METRICS]], last: &[f64]) -> [Duration; 2] {
     let path = std::env::temp_dir().join(format!("forewarn-bench-{}.f64", std::process::id()));
     let mut file = std::fs::File::create(&path).expect("the folder for temporary files takes one");
     let bytes: Vec<u8> = table
@@ -328,10 +356,7 @@ fn peers(python: &str, table: &[[f64; METRICS]], last: &[Option<f32>]) -> [Durat
         let found = answer[peer]["last"].as_array().expect("the last row");
         assert_eq!(found.len(), last.len(), "{peer} computes as many features");
         for (place, (theirs, ours)) in found.iter().zip(last).enumerate() {
-            let (theirs, ours) = (
-                theirs.as_f64().expect("a number"),
-                f64::from(ours.expect("defined at the end")),
-            );
+            let theirs = theirs.as_f64().expect("a number");
             let near = (theirs - ours).abs() <= 1e-6 * theirs.abs().max(1.0);
             assert!(
                 near,

@@ -69,7 +69,6 @@ pub struct Engine {
     pub(crate) scratch: Scratch,
     pub(crate) row: Vec<f64>,
     pub(crate) ages: Vec<f64>,
-    pub(crate) values: Vec<f64>,
     /// By set and step length.
     plans: BTreeMap<(usize, i64), Arc<Plan>>,
 }
@@ -88,7 +87,6 @@ impl Engine {
             scratch: Scratch::default(),
             row: Vec::new(),
             ages: Vec::new(),
-            values: Vec::new(),
             plans: BTreeMap::new(),
         }
     }

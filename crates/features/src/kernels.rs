@@ -2,6 +2,11 @@
 //!
 //! Every window is computed afresh from its rows, in two passes, so nothing drifts however long the process runs.
 //! A missing value is NaN, and comparisons with NaN are false: that is what the selections below live on.
+//!
+//! Windows without a missing value are the rule, and for them (`WHOLE`) the selections fall away; the bits are the same.
+//!
+//! The functions are inlined into whatever vector unit their caller was compiled for. Lanes never meet and nothing is
+//! reordered or fused, so each unit gives the same bits.
 
 /// Metrics that are computed together. Eight doubles are one cache line.
 pub(crate) const LANES: usize = 8;
@@ -20,18 +25,20 @@ pub(crate) struct Moments {
 }
 
 /// How many values a window of `length` needs before it says anything: half of them, and enough for the statistic.
+#[inline(always)]
 pub(crate) fn needed(length: usize, least: usize) -> f64 {
     length.div_ceil(2).max(least) as f64
 }
 
 /// Moments of the rows, from old to new.
-pub(crate) fn moments(rows: &[Lanes]) -> Moments {
+#[inline(always)]
+pub(crate) fn moments<const WHOLE: bool>(rows: &[Lanes]) -> Moments {
     let (mut count, mut sum) = ([0.0; LANES], [0.0; LANES]);
     let (mut min, mut max) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
     for row in rows {
         for i in 0..LANES {
             let x = row[i];
-            let there = !x.is_nan();
+            let there = WHOLE || !x.is_nan();
             count[i] += if there { 1.0 } else { 0.0 };
             sum[i] += if there { x } else { 0.0 };
             min[i] = if x < min[i] { x } else { min[i] };
@@ -46,7 +53,11 @@ pub(crate) fn moments(rows: &[Lanes]) -> Moments {
     for row in rows {
         for i in 0..LANES {
             let off = row[i] - mean[i];
-            squares[i] += if !off.is_nan() { off * off } else { 0.0 };
+            squares[i] += if WHOLE || !off.is_nan() {
+                off * off
+            } else {
+                0.0
+            };
         }
     }
     let (one, two) = (needed(rows.len(), 1), needed(rows.len(), 2));
@@ -70,13 +81,14 @@ pub(crate) fn moments(rows: &[Lanes]) -> Moments {
     moments
 }
 
-/// Least-squares slope of each lane, per row.
-pub(crate) fn slope(rows: &[Lanes]) -> Lanes {
+/// Least-squares slope of each lane, per second.
+#[inline(always)]
+pub(crate) fn slope<const WHOLE: bool>(rows: &[Lanes], step_seconds: f64) -> Lanes {
     let (mut count, mut sum_at, mut sum) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
     for (at, row) in rows.iter().enumerate() {
         let at = at as f64;
         for i in 0..LANES {
-            let there = !row[i].is_nan();
+            let there = WHOLE || !row[i].is_nan();
             count[i] += if there { 1.0 } else { 0.0 };
             sum_at[i] += if there { at } else { 0.0 };
             sum[i] += if there { row[i] } else { 0.0 };
@@ -86,7 +98,7 @@ pub(crate) fn slope(rows: &[Lanes]) -> Lanes {
     for (at, row) in rows.iter().enumerate() {
         let at = at as f64;
         for i in 0..LANES {
-            let there = !row[i].is_nan();
+            let there = WHOLE || !row[i].is_nan();
             let off_at = at - sum_at[i] / count[i];
             let off = row[i] - sum[i] / count[i];
             together[i] += if there { off_at * off } else { 0.0 };
@@ -97,12 +109,53 @@ pub(crate) fn slope(rows: &[Lanes]) -> Lanes {
     let mut slope = MISSING;
     for i in 0..LANES {
         slope[i] = if count[i] >= two {
-            together[i] / spread[i]
+            together[i] / spread[i] / step_seconds
         } else {
             f64::NAN
         };
     }
     slope
+}
+
+/// How far values lie from the mean, in standard deviations of at least `floor`.
+#[inline(always)]
+pub(crate) fn zscore(values: &Lanes, moments: &Moments, floor: &Lanes) -> Lanes {
+    let mut score = MISSING;
+    for i in 0..LANES {
+        // Against an undefined spread nothing is near or far; the comparison keeps it undefined.
+        let spread = if moments.std[i] < floor[i] {
+            floor[i]
+        } else {
+            moments.std[i]
+        };
+        score[i] = (values[i] - moments.mean[i]) / spread;
+    }
+    score
+}
+
+/// Differences of two rows.
+#[inline(always)]
+pub(crate) fn diff(values: &Lanes, before: &Lanes) -> Lanes {
+    let mut diff = MISSING;
+    for i in 0..LANES {
+        diff[i] = values[i] - before[i];
+    }
+    diff
+}
+
+/// Differences of two rows in relation to the size of the earlier, where that is at least `floor`.
+#[inline(always)]
+pub(crate) fn rate_of_change(values: &Lanes, before: &Lanes, floor: &Lanes) -> Lanes {
+    let mut rate = MISSING;
+    for i in 0..LANES {
+        let size = before[i].abs();
+        rate[i] = if size >= floor[i] {
+            (values[i] - before[i]) / size
+        } else {
+            f64::NAN
+        };
+    }
+    rate
 }
 
 /// Windows up to this length are sorted by a network, eight lanes at once; longer ones lane by lane.
@@ -131,41 +184,56 @@ pub(crate) fn network(length: usize) -> Vec<(usize, usize)> {
 }
 
 /// Median of each lane. `network` is that of the window's length.
-pub(crate) fn median(rows: &[Lanes], network: &[(usize, usize)]) -> Lanes {
+#[inline(always)]
+pub(crate) fn median<const WHOLE: bool>(rows: &[Lanes], network: &[(usize, usize)]) -> Lanes {
     let needed = needed(rows.len(), 1);
     let mut medians = MISSING;
     if rows.len() > NETWORK_MAX {
-        let mut values = Vec::with_capacity(rows.len());
-        for (i, median) in medians.iter_mut().enumerate() {
-            values.clear();
-            values.extend(rows.iter().map(|row| row[i]).filter(|x| !x.is_nan()));
-            if values.len() as f64 >= needed {
-                *median = median_of(&mut values);
-            }
-        }
-        return medians;
+        return median_by_lane(rows, needed);
     }
     let mut sorted = [MISSING; NETWORK_MAX];
     let mut count = [0.0; LANES];
     for (place, row) in sorted.iter_mut().zip(rows) {
         for i in 0..LANES {
             // The missing go to the end, so that the values stand in front of them.
-            let there = !row[i].is_nan();
+            let there = WHOLE || !row[i].is_nan();
             place[i] = if there { row[i] } else { f64::INFINITY };
             count[i] += if there { 1.0 } else { 0.0 };
         }
     }
     for &(low, high) in network {
         let (a, b) = (sorted[low], sorted[high]);
+        let (mut least, mut most) = (a, b);
         for i in 0..LANES {
-            sorted[low][i] = if a[i] < b[i] { a[i] } else { b[i] };
-            sorted[high][i] = if a[i] < b[i] { b[i] } else { a[i] };
+            least[i] = if a[i] < b[i] { a[i] } else { b[i] };
+            most[i] = if a[i] > b[i] { a[i] } else { b[i] };
         }
+        (sorted[low], sorted[high]) = (least, most);
+    }
+    if WHOLE {
+        let (lower, upper) = (&sorted[(rows.len() - 1) / 2], &sorted[rows.len() / 2]);
+        for i in 0..LANES {
+            medians[i] = middle(lower[i], upper[i]);
+        }
+        return medians;
     }
     for i in 0..LANES {
         if count[i] >= needed {
             let count = count[i] as usize;
             medians[i] = middle(sorted[(count - 1) / 2][i], sorted[count / 2][i]);
+        }
+    }
+    medians
+}
+
+fn median_by_lane(rows: &[Lanes], needed: f64) -> Lanes {
+    let mut medians = MISSING;
+    let mut values = Vec::with_capacity(rows.len());
+    for (i, median) in medians.iter_mut().enumerate() {
+        values.clear();
+        values.extend(rows.iter().map(|row| row[i]).filter(|x| !x.is_nan()));
+        if values.len() as f64 >= needed {
+            *median = median_of(&mut values);
         }
     }
     medians
@@ -184,6 +252,7 @@ pub(crate) fn median_of(values: &mut [f64]) -> f64 {
     middle(lower, upper)
 }
 
+#[inline(always)]
 fn middle(a: f64, b: f64) -> f64 {
     // Halved first: the sum of two finite numbers may not be finite.
     if a == b { a } else { 0.5 * a + 0.5 * b }
@@ -200,10 +269,10 @@ mod tests {
     #[test]
     fn a_window_that_is_less_than_half_filled_is_undefined() {
         let nan = f64::NAN;
-        assert!(moments(&rows(&[nan, nan, nan, 1.0])).mean[0].is_nan());
-        assert_eq!(moments(&rows(&[nan, nan, 3.0, 1.0])).mean[7], 2.0);
+        assert!(moments::<false>(&rows(&[nan, nan, nan, 1.0])).mean[0].is_nan());
+        assert_eq!(moments::<false>(&rows(&[nan, nan, 3.0, 1.0])).mean[7], 2.0);
         assert!(
-            median(&rows(&[nan, nan, 3.0]), &network(3))
+            median::<false>(&rows(&[nan, nan, 3.0]), &network(3))
                 .iter()
                 .all(|x| x.is_nan())
         );
@@ -215,7 +284,7 @@ mod tests {
             let values: Vec<f64> = (0..length).map(|i| ((i * 7 + 3) % length) as f64).collect();
             let network = network(length);
             assert_eq!(
-                median(&rows(&values), &network)[3],
+                median::<true>(&rows(&values), &network)[3],
                 median_of(&mut values.clone()),
                 "{length}"
             );
@@ -224,12 +293,12 @@ mod tests {
 
     #[test]
     fn slope_passes_over_what_is_missing() {
-        let line = slope(&rows(&[1.0, 3.0, f64::NAN, 7.0, 9.0]));
+        let line = slope::<false>(&rows(&[1.0, 3.0, f64::NAN, 7.0, 9.0]), 1.0);
         assert!((line[2] - 2.0).abs() < 1e-12);
     }
 
     #[test]
     fn a_constant_far_from_zero_has_no_spread() {
-        assert_eq!(moments(&rows(&[1.6e10; 10])).std[0], 0.0);
+        assert_eq!(moments::<false>(&rows(&[1.6e10; 10])).std[0], 0.0);
     }
 }

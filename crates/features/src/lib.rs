@@ -14,6 +14,7 @@ mod reading;
 mod series;
 mod sets;
 mod steps;
+mod table;
 mod transform;
 
 pub use calendar::CalendarConfig;
@@ -24,4 +25,5 @@ pub use definition::{
 pub use engine::{Counts, Engine, StepRules};
 pub use sets::{FeatureSets, SetError};
 pub use steps::Steps;
+pub use table::Transforms;
 pub use transform::{Extent, Temporal, Transform, WINDOW_MINUTES_MAX, WINDOW_STEPS_MAX, Window};

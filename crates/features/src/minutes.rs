@@ -14,6 +14,7 @@ const KEPT: usize = 64;
 const _: () = assert!(KEPT >= WINDOW_MINUTES_MAX as usize);
 
 const MINUTE_MS: i64 = 60_000;
+const MINUTE_SECONDS: f64 = 60.0;
 
 /// What is known about one column over one minute.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -277,7 +278,7 @@ impl Minutes {
             .filter(|(_, cell)| cell.present != 0)
     }
 
-    /// Least-squares slope through the means of the minutes, per minute.
+    /// Least-squares slope through the means of the minutes, per second.
     fn slope(&self, newest: i64, window: &MinuteWindow, column: usize) -> f64 {
         let cells = || self.window(newest, window, column);
         let count = cells().count() as f64;
@@ -290,7 +291,7 @@ impl Minutes {
             .map(|(at, cell)| (at - middle) * (cell.mean - mean))
             .sum();
         let spread: f64 = cells().map(|(at, _)| (at - middle) * (at - middle)).sum();
-        together / spread
+        together / spread / MINUTE_SECONDS
     }
 
     fn row(&self, minute: i64) -> usize {

@@ -481,18 +481,15 @@ impl Steps {
             engine.ages.push(age);
         }
         self.history.push(&plan, end / step, &engine.row);
-        let moment = if plan.temporal {
-            set.calendar.at(EventTime(end - step))
-        } else {
+        let moment = if plan.times.is_empty() {
             None
+        } else {
+            set.calendar.at(EventTime(end - step))
         };
-        self.history.features(
-            &plan,
-            &engine.ages,
-            moment,
-            &mut engine.scratch,
-            &mut engine.values,
-        );
+        let values = self
+            .history
+            .features(&plan, &engine.ages, moment, &mut engine.scratch);
+        let values: Vec<Option<f32>> = values.map(rounded).collect();
         let limits = reading::limits(set, &self.series, first_limit, at);
 
         if let Some(from) = self.closed {
@@ -547,7 +544,7 @@ impl Steps {
                 step: self.step,
                 step_end: EventTime(end),
                 incomplete,
-                values: engine.values.iter().map(|value| rounded(*value)).collect(),
+                values,
                 limits,
                 late: std::mem::take(&mut self.late),
                 backfill: open.backfill,
