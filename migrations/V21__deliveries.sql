@@ -19,6 +19,7 @@ CREATE TABLE deliveries (
 ) WITH (fillfactor = 70);
 
 CREATE INDEX deliveries_unsettled ON deliveries (receiver, due_at) WHERE state IN ('pending', 'sending');
+CREATE INDEX deliveries_sending ON deliveries (receiver, claimed_until) WHERE state = 'sending';
 
 COMMENT ON TABLE deliveries IS 'One notification of one transition to one receiver. At least once: attempts whose outcome is unknown are repeated under the same delivery_id.';
 COMMENT ON COLUMN deliveries.delivery_id IS 'Made from the content: alert, sequence and receiver. Receivers see it as Idempotency-Key.';

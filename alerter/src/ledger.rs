@@ -269,8 +269,8 @@ async fn save_alerts(
         reason = excluded.reason, opened_at = excluded.opened_at, changed_at = excluded.changed_at, \
         resolved_at = excluded.resolved_at, transitions = excluded.transitions, reopened = excluded.reopened, \
         backfill = excluded.backfill, src = excluded.src";
-    insert(transaction, upsert, &ended).await?;
-    insert(transaction, upsert, &active).await?;
+    with_rows(transaction, upsert, &ended).await?;
+    with_rows(transaction, upsert, &active).await?;
     let history: Vec<HistoryRow> = transitions.iter().map(HistoryRow::from).collect();
     let columns = "alert_id, sequence, ordinal, from_state, to_state, severity, title, reason, details, ts, logged_at, \
         notify, src";
@@ -278,7 +278,7 @@ async fn save_alerts(
         "INSERT INTO alert_history ({columns}) \
          SELECT {columns} FROM json_populate_recordset(NULL::alert_history, $1) ORDER BY ordinal"
     );
-    insert(transaction, &append, &history).await
+    with_rows(transaction, &append, &history).await
 }
 
 #[derive(Serialize)]
@@ -312,10 +312,16 @@ async fn save_deliveries(
             });
         }
     }
+    // What a worker has in its hands stays: it is superseded when the attempt has failed or its claim has run out.
+    let supersede = "UPDATE deliveries AS old SET state = 'superseded', settled_at = clock_timestamp() \
+        FROM json_populate_recordset(NULL::deliveries, $1) AS new \
+        WHERE old.alert_id = new.alert_id AND old.receiver = new.receiver AND old.sequence < new.sequence \
+        AND old.state = 'pending'";
     let append = "INSERT INTO deliveries (delivery_id, alert_id, sequence, receiver, state, attempts, due_at, created_at) \
         SELECT delivery_id, alert_id, sequence, receiver, 'pending', 0, clock_timestamp(), clock_timestamp() \
         FROM json_populate_recordset(NULL::deliveries, $1)";
-    insert(transaction, append, &deliveries).await
+    with_rows(transaction, append, &deliveries).await?;
+    with_rows(transaction, supersede, &deliveries).await
 }
 
 async fn save_decisions(
@@ -324,10 +330,11 @@ async fn save_decisions(
 ) -> Result<(), ClientError> {
     let decisions: Vec<DecisionRow> = decisions.iter().map(DecisionRow::from).collect();
     let append = "INSERT INTO alerter_decisions SELECT * FROM json_populate_recordset(NULL::alerter_decisions, $1)";
-    insert(transaction, append, &decisions).await
+    with_rows(transaction, append, &decisions).await
 }
 
-async fn insert<R: Serialize + Sync>(
+/// Runs a statement that takes rows as one parameter of JSON records.
+async fn with_rows<R: Serialize + Sync>(
     transaction: &Transaction<'_>,
     sql: &str,
     rows: &[R],

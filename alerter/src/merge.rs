@@ -200,6 +200,10 @@ impl Merge {
     }
 
     /// The next message that may pass, if there is one yet.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "no iterator: `None` means not yet, not the end"
+    )]
     pub fn next(&mut self) -> Option<Message> {
         loop {
             self.follow_script();

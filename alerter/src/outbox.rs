@@ -8,7 +8,7 @@
 //! - While the alerter is far behind nothing is claimed; after it has caught up, the last state of each alert is told.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forewarn_store::postgres::{Json, Postgres, guarded_commit};
 use tokio::sync::Notify;
@@ -16,14 +16,14 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::ledger::LedgerError;
-use crate::notifiers::{Notification, Notifier, NotifyError};
+use crate::notifiers::{Notification, NotifyError};
 use crate::{Receiver, metered};
 
 /// How attempts are spaced.
 #[derive(Clone, Debug)]
 pub struct Patience {
-    /// How long an attempt is waited for before its outcome counts as unknown. Longer than any notifier may take.
-    pub claim: Duration,
+    /// How much longer than a notifier may take an attempt is waited for, before its outcome counts as unknown.
+    pub grace: Duration,
     /// The pause after the first failure is up to this long, and doubles …
     pub base: Duration,
     /// … up to this.
@@ -35,7 +35,7 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         Self {
-            claim: Duration::from_secs(60),
+            grace: Duration::from_secs(5),
             base: Duration::from_secs(1),
             cap: Duration::from_secs(5 * 60),
             give_up: Duration::from_secs(24 * 3600),
@@ -53,6 +53,8 @@ pub struct Claim {
     pub attempt: i64,
     /// What to tell.
     pub notification: Notification,
+    /// When it was asked for, by this process.
+    begun: Instant,
 }
 
 /// The outbox.
@@ -69,11 +71,17 @@ impl Outbox {
         Self { postgres, patience }
     }
 
-    /// Claims the next delivery to this receiver, if one is due, and records the attempt.
+    /// Claims the next delivery to this receiver, if one is due, and records the attempt, which may take `timeout`.
     ///
     /// # Errors
     /// [`LedgerError`]; nothing is claimed then, or the claim runs out by itself.
-    pub async fn claim(&self, receiver: &str) -> Result<Option<Claim>, LedgerError> {
+    pub async fn claim(
+        &self,
+        receiver: &str,
+        timeout: Duration,
+    ) -> Result<Option<Claim>, LedgerError> {
+        let limit = (timeout + self.patience.grace).as_secs_f64();
+        let begun = Instant::now();
         let mut session = self.postgres.session().await?;
         if session
             .query_opt(&session.prepare_cached(IS_ANY_DUE).await?, &[&receiver])
@@ -84,16 +92,18 @@ impl Outbox {
             return Ok(None);
         }
         let transaction = session.begin().await?;
-        // Whoever takes a newer one first locks all older ones of its alert, so two workers never tell both.
         let statement = transaction.prepare_cached(SUPERSEDE).await?;
-        let superseded = transaction.execute(&statement, &[&receiver]).await?;
+        let mut superseded = transaction.execute(&statement, &[&receiver]).await?;
         let statement = transaction.prepare_cached(CLAIM).await?;
         let row = transaction
-            .query_opt(&statement, &[&receiver, &self.patience.claim.as_secs_f64()])
+            .query_opt(&statement, &[&receiver, &limit])
             .await?;
         let claim = match row {
             Some(row) => {
                 let (delivery_id, attempt): (Uuid, i64) = (row.get(0), row.get(1));
+                // An interval that was not committed yet when an older attempt was settled could not supersede it.
+                let statement = transaction.prepare_cached(SUPERSEDE_OLDER).await?;
+                superseded += transaction.execute(&statement, &[&delivery_id]).await?;
                 let statement = transaction.prepare_cached(RECORD_ATTEMPT).await?;
                 transaction
                     .execute(&statement, &[&delivery_id, &attempt])
@@ -104,6 +114,7 @@ impl Outbox {
                 Some(Claim {
                     attempt,
                     notification,
+                    begun,
                 })
             }
             None => None,
@@ -200,8 +211,9 @@ const IS_ANY_DUE: &str = "SELECT 1 FROM deliveries WHERE receiver = $1 AND state
     AND (state = 'sending' OR due_at <= clock_timestamp()) AND COALESCE(claimed_until, '-infinity') < clock_timestamp() \
     AND NOT EXISTS (SELECT 1 FROM alerter_state WHERE is_behind) LIMIT 1";
 
+/// Pending rows are superseded by the interval that writes a newer one; here are those whose process died.
 const SUPERSEDE: &str = "UPDATE deliveries AS old SET state = 'superseded', settled_at = clock_timestamp(), claimed_until = NULL \
-    WHERE old.receiver = $1 AND (old.state = 'pending' OR (old.state = 'sending' AND old.claimed_until < clock_timestamp())) \
+    WHERE old.receiver = $1 AND old.state = 'sending' AND old.claimed_until < clock_timestamp() \
     AND EXISTS (SELECT 1 FROM deliveries AS new WHERE new.alert_id = old.alert_id AND new.receiver = old.receiver \
     AND new.sequence > old.sequence)";
 
@@ -216,6 +228,10 @@ const CLAIM: &str = "UPDATE deliveries SET state = 'sending', attempts = attempt
     ORDER BY d.due_at, d.delivery_id LIMIT 1 FOR UPDATE OF d SKIP LOCKED) \
     RETURNING delivery_id, attempts";
 
+const SUPERSEDE_OLDER: &str = "UPDATE deliveries AS old SET state = 'superseded', settled_at = clock_timestamp() \
+    FROM deliveries AS new WHERE new.delivery_id = $1 AND old.alert_id = new.alert_id AND old.receiver = new.receiver \
+    AND old.sequence < new.sequence AND old.state = 'pending'";
+
 const RECORD_ATTEMPT: &str = "INSERT INTO delivery_attempts (delivery_id, attempt, started_at) VALUES ($1, $2, clock_timestamp())";
 
 const READ: &str = "SELECT json_build_object('delivery_id', d.delivery_id, 'receiver', d.receiver, 'alert_id', d.alert_id, \
@@ -229,14 +245,15 @@ const READ: &str = "SELECT json_build_object('delivery_id', d.delivery_id, 'rece
 const SETTLE_ATTEMPT: &str = "UPDATE delivery_attempts SET finished_at = clock_timestamp(), outcome = $3, detail = $4 \
     WHERE delivery_id = $1 AND attempt = $2 AND finished_at IS NULL";
 
-const SETTLE: &str = "UPDATE deliveries SET claimed_until = NULL, last_error = $4, \
-    state = CASE WHEN $3 = 'delivered' THEN 'delivered' \
-    WHEN $3 = 'permanent' OR clock_timestamp() + make_interval(secs => $5) > created_at + make_interval(secs => $6) \
-    THEN 'failed' ELSE 'pending' END, \
+const SETTLE: &str = "UPDATE deliveries AS d SET claimed_until = NULL, last_error = $4, state = next.state, \
     due_at = clock_timestamp() + make_interval(secs => $5), \
-    settled_at = CASE WHEN $3 = 'transient' AND clock_timestamp() + make_interval(secs => $5) \
-    <= created_at + make_interval(secs => $6) THEN NULL ELSE clock_timestamp() END \
-    WHERE delivery_id = $1 AND attempts = $2 AND state = 'sending'";
+    settled_at = CASE WHEN next.state = 'pending' THEN NULL ELSE clock_timestamp() END \
+    FROM (SELECT CASE WHEN $3 = 'delivered' THEN 'delivered' \
+    WHEN EXISTS (SELECT 1 FROM deliveries AS new WHERE new.alert_id = old.alert_id AND new.receiver = old.receiver \
+    AND new.sequence > old.sequence) THEN 'superseded' \
+    WHEN $3 = 'permanent' OR clock_timestamp() + make_interval(secs => $5) > old.created_at + make_interval(secs => $6) \
+    THEN 'failed' ELSE 'pending' END AS state FROM deliveries AS old WHERE old.delivery_id = $1) AS next \
+    WHERE d.delivery_id = $1 AND d.attempts = $2 AND d.state = 'sending'";
 
 /// How often the outbox is looked into without being told: for retries that fall due.
 const LOOK: Duration = Duration::from_secs(1);
@@ -257,13 +274,9 @@ pub async fn deliver(
         beat();
         let mut pause = LOOK;
         while running.len() < receiver.parallel {
-            match outbox.claim(&receiver.name).await {
+            match outbox.claim(&receiver.name, receiver.timeout).await {
                 Ok(Some(claim)) => {
-                    running.spawn(attempt(
-                        outbox.clone(),
-                        Arc::clone(&receiver.notifier),
-                        claim,
-                    ));
+                    running.spawn(attempt(outbox.clone(), receiver.clone(), claim));
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -295,9 +308,21 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn attempt(outbox: Outbox, notifier: Arc<dyn Notifier>, claim: Claim) {
-    let outcome = notifier.notify(&claim.notification).await;
-    let receiver = claim.notification.receiver.clone();
+async fn attempt(outbox: Outbox, receiver: Receiver, claim: Claim) {
+    // A process that stood still between claim and attempt must not tell what another may have told since: it lets the
+    // claim run out. And no attempt outlives its claim, or a newer transition could overtake it.
+    if claim.begun.elapsed() > outbox.patience.grace / 2 {
+        return;
+    }
+    let attempt = receiver.notifier.notify(&claim.notification);
+    let outcome = tokio::time::timeout(receiver.timeout, attempt).await;
+    let outcome = outcome.unwrap_or_else(|_| {
+        Err(NotifyError::Transient {
+            reason: "no answer in time".into(),
+            retry_after: None,
+        })
+    });
+    let receiver = receiver.name;
     match &outcome {
         Ok(()) => {
             metrics::counter!("forewarn_alerter_notifications_total", "receiver" => receiver)

@@ -22,14 +22,22 @@ const WARM_UP: Duration = Duration::from_secs(10);
 
 pub(crate) fn measure(hosts: usize, seconds: u64) -> anyhow::Result<Vec<String>> {
     let settings = "[ingestion.host]\nenabled = false\n";
-    let Some(mut world) = World::new("latency to the committed row", settings)? else { return Ok(Vec::new()) };
+    let Some(mut world) = World::new("latency to the committed row", settings)? else {
+        return Ok(Vec::new());
+    };
     world.start_all()?;
     let mut fleet = Fleet::drawn(1, seconds, hosts);
     fleet.start = EventTime(now_millis()? / 1_000 * 1_000 - i64::try_from(seconds)? * 1_000);
     let urls = vec![world.url(world.place_of(Service::Ingestion))];
     let ledger = world.folder.join("ledger");
-    let senders =
-        Senders::start(&world.runtime, &world.http, urls, &fleet.record(), &ledger, Duration::from_secs(1))?;
+    let senders = Senders::start(
+        &world.runtime,
+        &world.http,
+        urls,
+        &fleet.record(),
+        &ledger,
+        Duration::from_secs(1),
+    )?;
     let postgres = world.postgres()?;
     let mut seen: BTreeMap<String, i64> = BTreeMap::new();
     let mut delays = Vec::new();
@@ -46,7 +54,9 @@ pub(crate) fn measure(hosts: usize, seconds: u64) -> anyhow::Result<Vec<String>>
         let now = now_millis()?;
         for row in rows {
             let (resource, step, logged): (String, i64, i64) = (row.get(0), row.get(1), row.get(2));
-            let is_new = seen.insert(resource, step).is_none_or(|before| before < step);
+            let is_new = seen
+                .insert(resource, step)
+                .is_none_or(|before| before < step);
             if is_new && started.elapsed() > WARM_UP {
                 delays.push((now - logged) as f64);
             }
@@ -67,6 +77,8 @@ pub(crate) fn measure(hosts: usize, seconds: u64) -> anyhow::Result<Vec<String>>
 }
 
 fn now_millis() -> anyhow::Result<i64> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .context("the clock is before 1970")?;
     Ok(i64::try_from(now.as_millis())?)
 }

@@ -29,7 +29,11 @@ struct Args {
     write: Option<PathBuf>,
 }
 
-#[allow(clippy::print_stdout, clippy::print_stderr, reason = "figures are for the terminal")]
+#[allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "figures are for the terminal"
+)]
 fn main() -> ExitCode {
     let args = Args::parse();
     let measured = (|| {

@@ -11,21 +11,35 @@ const END: &str = "<!-- end: end-to-end -->";
 pub(crate) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, name)| name);
-    let build = if cfg!(debug_assertions) { "debug build: these figures say nothing" } else { "release build" };
-    format!("machine: {cores} cores of {}, servers and clients together; {build}", model.unwrap_or("an unknown processor"))
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map(|(_, name)| name);
+    let build = if cfg!(debug_assertions) {
+        "debug build: these figures say nothing"
+    } else {
+        "release build"
+    };
+    format!(
+        "machine: {cores} cores of {}, servers and clients together; {build}",
+        model.unwrap_or("an unknown processor")
+    )
 }
 
 /// Puts the lines into their section of the document, and makes document and section if they are missing.
 pub(crate) fn write(path: &Path, lines: &[String]) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(path).unwrap_or_else(|_| "# Benchmarks\n".to_owned());
-    std::fs::write(path, with_section(&text, lines)).with_context(|| format!("write {}", path.display()))
+    std::fs::write(path, with_section(&text, lines))
+        .with_context(|| format!("write {}", path.display()))
 }
 
 fn with_section(text: &str, lines: &[String]) -> String {
     let list: String = lines.iter().map(|line| format!("- {line}\n")).collect();
     let section = format!("{BEGIN}\n\n{list}\n{END}");
-    match text.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?.1))) {
+    match text
+        .split_once(BEGIN)
+        .and_then(|(head, rest)| Some((head, rest.split_once(END)?.1)))
+    {
         Some((head, tail)) => format!("{head}{section}{tail}"),
         None => format!("{}\n\n## From end to end\n\n{section}\n", text.trim_end()),
     }
@@ -34,7 +48,10 @@ fn with_section(text: &str, lines: &[String]) -> String {
 /// The value below which this share of `sorted` lies.
 pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let at = (share * sorted.len() as f64).ceil() as usize;
-    sorted.get(at.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+    sorted
+        .get(at.saturating_sub(1))
+        .copied()
+        .unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]
@@ -52,7 +69,14 @@ mod tests {
     #[test]
     fn quantiles_are_values_that_were_measured() {
         let values: Vec<f64> = (1..=100).map(f64::from).collect();
-        assert_eq!((quantile(&values, 0.5), quantile(&values, 0.99), quantile(&values, 1.0)), (50.0, 99.0, 100.0));
+        assert_eq!(
+            (
+                quantile(&values, 0.5),
+                quantile(&values, 0.99),
+                quantile(&values, 1.0)
+            ),
+            (50.0, 99.0, 100.0)
+        );
         assert!(quantile(&[], 0.5).is_nan());
     }
 }

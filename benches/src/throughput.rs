@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use forewarn_bus::{AppendError, Appender, Checkpoints, Config, KafkaLog, Log, StageOptions, StopFlag, mint, run_stage};
+use forewarn_bus::{
+    AppendError, Appender, Checkpoints, Config, KafkaLog, Log, StageOptions, StopFlag, mint,
+    run_stage,
+};
 use forewarn_features::FeatureSets;
 use forewarn_messages::{Body, SYSTEM_METRICS, SystemMetric, Tick, Ticked};
 use forewarn_stream_processor::Processor;
@@ -22,8 +25,15 @@ const SAMPLES: usize = 40;
 const LIMIT: Duration = Duration::from_secs(900);
 
 pub(crate) fn measure(messages: u64) -> anyhow::Result<Vec<String>> {
-    let Some(servers) = servers::kafka("throughput from Kafka to Kafka") else { return Ok(Vec::new()) };
-    let config = Config { servers, partitions: PARTITIONS, topic_prefix: servers::unique("bench") + "_", ..Config::default() };
+    let Some(servers) = servers::kafka("throughput from Kafka to Kafka") else {
+        return Ok(Vec::new());
+    };
+    let config = Config {
+        servers,
+        partitions: PARTITIONS,
+        topic_prefix: servers::unique("bench") + "_",
+        ..Config::default()
+    };
     let log = Arc::new(KafkaLog::connect(&config)?);
     log.ensure_topics(PARTITIONS)?;
     let measured = run(&log, messages);
@@ -35,7 +45,10 @@ fn run(log: &Arc<KafkaLog>, messages: u64) -> anyhow::Result<Vec<String>> {
     let samples = fill(log.as_ref(), messages)?;
     let ends = probe::ends(log.as_ref(), &SYSTEM_METRICS)?;
     let folder = std::env::temp_dir().join(servers::unique("forewarn-bench"));
-    let checkpoints = Checkpoints::open(&forewarn_bus::CheckpointConfig { path: folder.clone(), ..Default::default() })?;
+    let checkpoints = Checkpoints::open(&forewarn_bus::CheckpointConfig {
+        path: folder.clone(),
+        ..Default::default()
+    })?;
     let sets = Arc::new(FeatureSets::standard());
     let stop = StopFlag::new();
 
@@ -44,7 +57,14 @@ fn run(log: &Arc<KafkaLog>, messages: u64) -> anyhow::Result<Vec<String>> {
         let (log, stop) = (Arc::clone(log), stop.clone());
         std::thread::spawn(move || {
             let make = |_| Processor::new(Arc::clone(&sets), Default::default());
-            run_stage(log, &checkpoints, make, &StageOptions::new("bench"), &stop, &())
+            run_stage(
+                log,
+                &checkpoints,
+                make,
+                &StageOptions::new("bench"),
+                &stop,
+                &(),
+            )
         })
     };
     let done = probe::eventually("the stream-processor works everything off", LIMIT, || {
@@ -70,22 +90,39 @@ fn fill(log: &dyn Log, messages: u64) -> anyhow::Result<u64> {
     let appender = log.appender()?;
     let ids = mint(log, appender.as_ref())?;
     let fleet = Fleet::drawn(1, messages.div_ceil(HOSTS as u64), HOSTS);
-    let mut hosts: Vec<_> = fleet.hosts.iter().map(|host| host.series(1, START, fleet.interval)).collect();
+    let mut hosts: Vec<_> = fleet
+        .hosts
+        .iter()
+        .map(|host| host.series(1, START, fleet.interval))
+        .collect();
     let mut samples = 0;
     for number in 0..messages {
-        let mut batch = hosts[number as usize % HOSTS].next().context("series have no end")?;
+        let mut batch = hosts[number as usize % HOSTS]
+            .next()
+            .context("series have no end")?;
         batch.samples.truncate(SAMPLES);
         samples += batch.samples.len() as u64;
         append(appender.as_ref(), None, &SystemMetric::Samples(batch))?;
     }
     for (partition, id) in (0..).zip(ids) {
-        append(appender.as_ref(), Some(partition), &SystemMetric::from_tick(Tick { log: id, genesis: false }))?;
+        append(
+            appender.as_ref(),
+            Some(partition),
+            &SystemMetric::from_tick(Tick {
+                log: id,
+                genesis: false,
+            }),
+        )?;
     }
     appender.flush(LIMIT)?;
     Ok(samples)
 }
 
-fn append(appender: &dyn Appender, partition: Option<u32>, body: &SystemMetric) -> anyhow::Result<()> {
+fn append(
+    appender: &dyn Appender,
+    partition: Option<u32>,
+    body: &SystemMetric,
+) -> anyhow::Result<()> {
     loop {
         match appender.append(&SYSTEM_METRICS, partition, None, body.seal(None, None)) {
             Ok(_receipt) => return Ok(()),

@@ -19,7 +19,12 @@ pub enum Service {
 
 impl Service {
     /// All of them, in the order of the flow.
-    pub const ALL: [Self; 4] = [Self::Ingestion, Self::StreamProcessor, Self::Predictor, Self::Alerter];
+    pub const ALL: [Self; 4] = [
+        Self::Ingestion,
+        Self::StreamProcessor,
+        Self::Predictor,
+        Self::Alerter,
+    ];
 
     /// The folder's name.
     #[must_use]
@@ -40,10 +45,17 @@ impl Service {
 pub fn find(service: Service) -> anyhow::Result<PathBuf> {
     let me = std::env::current_exe().context("the running program has no path")?;
     // target/<profile>/deps/<test> or target/<profile>/<binary>
-    let profile = me.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).context("no folder above")?;
+    let profile = me
+        .ancestors()
+        .skip(1)
+        .find(|folder| !folder.ends_with("deps"))
+        .context("no folder above")?;
     let path = profile.join(format!("forewarn-{}", service.name()));
     if !path.is_file() {
-        bail!("{} is not there: run `cargo build --workspace` first", path.display());
+        bail!(
+            "{} is not there: run `cargo build --workspace` first",
+            path.display()
+        );
     }
     Ok(path)
 }

@@ -19,7 +19,9 @@ pub struct Probe {
 
 impl std::fmt::Debug for Probe {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Probe").field("partitions", &self.partitions).finish_non_exhaustive()
+        f.debug_struct("Probe")
+            .field("partitions", &self.partitions)
+            .finish_non_exhaustive()
     }
 }
 
@@ -32,7 +34,11 @@ impl Probe {
     /// # Errors
     /// When the log or the ledger cannot be reached.
     pub fn new(world: &World) -> anyhow::Result<Self> {
-        Ok(Self { log: world.log()?, postgres: world.postgres()?, partitions: crate::PARTITIONS })
+        Ok(Self {
+            log: world.log()?,
+            postgres: world.postgres()?,
+            partitions: crate::PARTITIONS,
+        })
     }
 
     /// The log itself.
@@ -78,12 +84,19 @@ impl Probe {
     pub fn alerted(&self, world: &World) -> anyhow::Result<Reached> {
         let row = world.runtime.block_on(async {
             let session = self.postgres.session().await?;
-            let row = session.query_opt("SELECT next_offsets FROM alerter_state", &[]).await?;
+            let row = session
+                .query_opt("SELECT next_offsets FROM alerter_state", &[])
+                .await?;
             session.give_back();
             anyhow::Ok(row)
         })?;
-        let Some(row) = row else { return Ok(vec![0; self.partitions as usize]) };
-        row.get::<_, Vec<i64>>(0).into_iter().map(|next| Ok(u64::try_from(next)?)).collect()
+        let Some(row) = row else {
+            return Ok(vec![0; self.partitions as usize]);
+        };
+        row.get::<_, Vec<i64>>(0)
+            .into_iter()
+            .map(|next| Ok(u64::try_from(next)?))
+            .collect()
     }
 }
 
@@ -92,7 +105,9 @@ impl Probe {
 /// # Errors
 /// As the log says.
 pub fn ends(log: &dyn Log, topic: &'static Topic) -> anyhow::Result<Reached> {
-    (0..log.partitions(topic)?).map(|partition| Ok(log.bounds(Place { topic, partition })?.end)).collect()
+    (0..log.partitions(topic)?)
+        .map(|partition| Ok(log.bounds(Place { topic, partition })?.end))
+        .collect()
 }
 
 /// One past the root that caused the last record, for every partition of a derived topic.
@@ -100,31 +115,51 @@ pub fn ends(log: &dyn Log, topic: &'static Topic) -> anyhow::Result<Reached> {
 /// # Errors
 /// As the log says.
 pub fn caused(log: &dyn Log, topic: &'static Topic) -> anyhow::Result<Reached> {
-    (0..log.partitions(topic)?).map(|partition| last_cause(log, Place { topic, partition })).collect()
+    (0..log.partitions(topic)?)
+        .map(|partition| last_cause(log, Place { topic, partition }))
+        .collect()
 }
 
 fn last_cause(log: &dyn Log, place: Place) -> anyhow::Result<u64> {
     let bounds = log.bounds(place)?;
     let mut reached = 0;
-    log.read(place, bounds.end.saturating_sub(1).max(bounds.start)..bounds.end, &mut |record| {
-        let pairs = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-        reached = Headers::from_pairs(pairs).ok().and_then(|headers| headers.src).map_or(0, |src| src.offset + 1);
-        true
-    })?;
+    log.read(
+        place,
+        bounds.end.saturating_sub(1).max(bounds.start)..bounds.end,
+        &mut |record| {
+            let pairs = record
+                .headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_slice()));
+            reached = Headers::from_pairs(pairs)
+                .ok()
+                .and_then(|headers| headers.src)
+                .map_or(0, |src| src.offset + 1);
+            true
+        },
+    )?;
     Ok(reached)
 }
 
 /// How many records lie between two places, over all partitions.
 #[must_use]
 pub fn lag(ahead: &Reached, behind: &Reached) -> u64 {
-    ahead.iter().zip(behind).map(|(ahead, behind)| ahead.saturating_sub(*behind)).sum()
+    ahead
+        .iter()
+        .zip(behind)
+        .map(|(ahead, behind)| ahead.saturating_sub(*behind))
+        .sum()
 }
 
 /// Asks again and again until it holds. Faults on the way (a store that restarts) count as "not yet".
 ///
 /// # Errors
 /// When it does not hold within `limit`, with what was said last.
-pub fn eventually(what: &str, limit: Duration, mut holds: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+pub fn eventually(
+    what: &str,
+    limit: Duration,
+    mut holds: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
     let deadline = Instant::now() + limit;
     loop {
         let said = match holds() {

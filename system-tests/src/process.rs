@@ -35,7 +35,16 @@ impl Process {
         settings: PathBuf,
         environment: Vec<(String, String)>,
     ) -> Self {
-        Self { service, replica, port, log, settings, environment, child: None, starts: 0 }
+        Self {
+            service,
+            replica,
+            port,
+            log,
+            settings,
+            environment,
+            child: None,
+            starts: 0,
+        }
     }
 
     /// What to call it in reports.
@@ -49,32 +58,53 @@ impl Process {
     /// # Errors
     /// When the binary is not there or cannot be run.
     pub fn start(&mut self) -> anyhow::Result<()> {
-        let log = OpenOptions::new().create(true).append(true).open(&self.log).context("open the log of a service")?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .context("open the log of a service")?;
         let mut command = Command::new(binaries::find(self.service)?);
         command.arg("--config").arg(&self.settings);
         // Nothing of the developer's own environment reaches the services of a test.
         command.env_clear();
-        command.envs(["PATH", "HOME", "TMPDIR"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        command.envs(
+            ["PATH", "HOME", "TMPDIR"]
+                .into_iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        );
         command.envs(self.environment.iter().cloned());
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        self.child = Some(command.spawn().with_context(|| format!("start {}", self.name()))?);
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        self.child = Some(
+            command
+                .spawn()
+                .with_context(|| format!("start {}", self.name()))?,
+        );
         self.starts += 1;
         Ok(())
     }
 
     /// Whether it runs.
     pub fn is_alive(&mut self) -> bool {
-        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+        self.child
+            .as_mut()
+            .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
-    /// How it ended, if it did so by itself: a service that is killed does not come back as a surprise.
+    /// How it ended, if it did so by itself.
     pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
-        self.child.as_mut().and_then(|child| child.try_wait().ok().flatten())
+        self.child
+            .as_mut()
+            .and_then(|child| child.try_wait().ok().flatten())
     }
 
     /// Kills it as the kernel would (SIGKILL). Returns whether it ran until then.
     pub fn kill(&mut self) -> bool {
-        let Some(mut child) = self.child.take() else { return false };
+        let Some(mut child) = self.child.take() else {
+            return false;
+        };
         let ran = matches!(child.try_wait(), Ok(None));
         // An error means that it is gone already.
         let _ = child.kill();
@@ -88,7 +118,11 @@ impl Process {
     /// When it has not ended within `limit`; it is killed then.
     pub fn stop(&mut self, limit: std::time::Duration) -> anyhow::Result<std::process::ExitStatus> {
         let child = self.child.as_mut().context("it is not running")?;
-        let told = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().context("run kill")?;
+        let told = Command::new("kill")
+            .arg("-TERM")
+            .arg(child.id().to_string())
+            .status()
+            .context("run kill")?;
         anyhow::ensure!(told.success(), "kill -TERM failed");
         let deadline = std::time::Instant::now() + limit;
         loop {
@@ -98,7 +132,11 @@ impl Process {
             }
             if std::time::Instant::now() >= deadline {
                 self.kill();
-                anyhow::bail!("{} did not stop within {limit:?}:\n{}", self.name(), self.tail(4_000));
+                anyhow::bail!(
+                    "{} did not stop within {limit:?}:\n{}",
+                    self.name(),
+                    self.tail(4_000)
+                );
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
         }

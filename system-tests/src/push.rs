@@ -29,6 +29,9 @@ pub fn request(batch: &SampleBatch) -> Value {
 /// When samples were refused: the generator makes none that may be.
 pub fn check(answer: &Value, batch: &SampleBatch) -> anyhow::Result<()> {
     let accepted = answer["accepted"].as_u64().unwrap_or(0);
-    anyhow::ensure!(accepted == batch.samples.len() as u64, "not all samples were taken: {answer}");
+    anyhow::ensure!(
+        accepted == batch.samples.len() as u64,
+        "not all samples were taken: {answer}"
+    );
     Ok(())
 }

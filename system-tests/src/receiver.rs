@@ -27,7 +27,9 @@ impl Receiver {
     /// When no port is free.
     pub fn start(runtime: &Runtime) -> anyhow::Result<Self> {
         let came = Arc::new(Mutex::new(Vec::new()));
-        let app = Router::new().route("/", post(take)).with_state(Arc::clone(&came));
+        let app = Router::new()
+            .route("/", post(take))
+            .with_state(Arc::clone(&came));
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?;
         runtime.spawn(async move { axum::serve(listener, app).await });
@@ -49,7 +51,11 @@ impl Receiver {
         let sql = "SELECT delivery_id, alert_id, sequence, state, \
                    (SELECT count(*) FROM delivery_attempts a WHERE a.delivery_id = d.delivery_id) FROM deliveries d";
         let rows = session.query(sql, &[]).await?;
-        let came = self.came.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let came = self
+            .came
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let mut report = Report::default();
         let mut times: BTreeMap<Uuid, i64> = BTreeMap::new();
         for id in &came {
@@ -64,12 +70,15 @@ impl Receiver {
             let count = times.get(&id).copied().unwrap_or(0);
             match state.as_str() {
                 "delivered" if count > 0 => arrived += 1,
-                "delivered" => report.differ(|| format!("delivery {id} counts as delivered and never came")),
+                "delivered" => {
+                    report.differ(|| format!("delivery {id} counts as delivered and never came"))
+                }
                 "superseded" => {}
                 _ => report.differ(|| format!("delivery {id} is {state}")),
             }
             if count > attempts {
-                report.differ(|| format!("delivery {id} came {count} times in {attempts} attempts"));
+                report
+                    .differ(|| format!("delivery {id} came {count} times in {attempts} attempts"));
             }
         }
         let mut told: BTreeMap<Uuid, i64> = BTreeMap::new();
@@ -80,7 +89,8 @@ impl Receiver {
             };
             let latest = told.entry(*alert).or_default();
             if sequence < latest {
-                report.differ(|| format!("alert {alert}: transition {sequence} came after {latest}"));
+                report
+                    .differ(|| format!("alert {alert}: transition {sequence} came after {latest}"));
             }
             *latest = (*latest).max(*sequence);
         }
@@ -90,7 +100,10 @@ impl Receiver {
 }
 
 async fn take(State(came): State<Arc<Mutex<Vec<Uuid>>>>, headers: HeaderMap) -> StatusCode {
-    let id = headers.get("idempotency-key").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
+    let id = headers
+        .get("idempotency-key")
+        .and_then(|id| id.to_str().ok())
+        .and_then(|id| id.parse().ok());
     match id {
         Some(id) => {
             came.lock().unwrap_or_else(PoisonError::into_inner).push(id);

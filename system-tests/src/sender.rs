@@ -64,7 +64,11 @@ impl Senders {
             };
             tasks.push(runtime.spawn(sender.run(batches, pause, Arc::clone(&hurry))));
         }
-        Ok(Self { counts, hurry, tasks })
+        Ok(Self {
+            counts,
+            hurry,
+            tasks,
+        })
     }
 
     /// Whether some of them still have something to send.
@@ -86,7 +90,9 @@ impl Senders {
         self.hurry();
         runtime.block_on(async {
             for task in self.tasks {
-                tokio::time::timeout(limit, task).await.context("the senders are not done in time")???;
+                tokio::time::timeout(limit, task)
+                    .await
+                    .context("the senders are not done in time")???;
             }
             anyhow::Ok(())
         })?;
@@ -118,9 +124,16 @@ struct Sender {
 }
 
 impl Sender {
-    async fn run(mut self, batches: Vec<Sent>, pause: Duration, hurry: Arc<AtomicBool>) -> anyhow::Result<()> {
+    async fn run(
+        mut self,
+        batches: Vec<Sent>,
+        pause: Duration,
+        hurry: Arc<AtomicBool>,
+    ) -> anyhow::Result<()> {
         for (number, sent) in (0_u64..).zip(batches) {
-            self.send(&sent.batch).await.with_context(|| format!("batch {number} of {}", self.host))?;
+            self.send(&sent.batch)
+                .await
+                .with_context(|| format!("batch {number} of {}", self.host))?;
             // Synced while holding the lock: a few milliseconds, and the order of entries does not matter.
             self.ledger
                 .lock()
@@ -128,7 +141,9 @@ impl Sender {
                 .acknowledged(&self.host, number..number + 1)
                 .context("write the ledger")?;
             self.counts.acknowledged.fetch_add(1, Ordering::Relaxed);
-            self.counts.samples.fetch_add(sent.batch.samples.len() as u64, Ordering::Relaxed);
+            self.counts
+                .samples
+                .fetch_add(sent.batch.samples.len() as u64, Ordering::Relaxed);
             if !hurry.load(Ordering::Relaxed) {
                 tokio::time::sleep(pause).await;
             }
@@ -140,8 +155,15 @@ impl Sender {
         let body = serde_json::to_vec(&crate::push::request(batch))?;
         let mut wait = Duration::from_millis(20);
         loop {
-            let url = format!("{}/api/v1/metrics", self.urls[self.next_url % self.urls.len()]);
-            let request = self.http.post(url).header("Content-Type", "application/json").body(body.clone());
+            let url = format!(
+                "{}/api/v1/metrics",
+                self.urls[self.next_url % self.urls.len()]
+            );
+            let request = self
+                .http
+                .post(url)
+                .header("Content-Type", "application/json")
+                .body(body.clone());
             self.counts.in_flight.fetch_add(1, Ordering::Relaxed);
             let answer = request.send().await;
             self.counts.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -150,9 +172,14 @@ impl Sender {
                     let said: serde_json::Value = answer.json().await.unwrap_or_default();
                     return crate::push::check(&said, batch);
                 }
-                Ok(answer) if answer.status().is_client_error() && answer.status().as_u16() != 429 => {
+                Ok(answer)
+                    if answer.status().is_client_error() && answer.status().as_u16() != 429 =>
+                {
                     let status = answer.status();
-                    anyhow::bail!("refused with {status}: {}", answer.text().await.unwrap_or_default());
+                    anyhow::bail!(
+                        "refused with {status}: {}",
+                        answer.text().await.unwrap_or_default()
+                    );
                 }
                 // Down, busy, or it died before it could answer: the batch may be in the log or not. Again, then.
                 Ok(_) | Err(_) => {

@@ -53,9 +53,22 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Content { vectors, anomalies, predictions, transitions } = self.content;
-        writeln!(f, "{} samples, {vectors} vectors, {anomalies} anomalous steps, {predictions} failure predictions, {transitions} alert transitions", self.samples)?;
-        writeln!(f, "{} records were appended again after a crash", self.repetitions)?;
+        let Content {
+            vectors,
+            anomalies,
+            predictions,
+            transitions,
+        } = self.content;
+        writeln!(
+            f,
+            "{} samples, {vectors} vectors, {anomalies} anomalous steps, {predictions} failure predictions, {transitions} alert transitions",
+            self.samples
+        )?;
+        writeln!(
+            f,
+            "{} records were appended again after a crash",
+            self.repetitions
+        )?;
         write!(f, "compared with the reference:\n{}", self.report)
     }
 }
@@ -74,11 +87,19 @@ pub fn reach(
     let pipeline = Pipeline::from_settings(&mut world.settings()?)?;
     // Everything that the samples cause is derived once the stages have come past the last of them; ticks carry them on.
     let marks = probe.roots()?;
-    eventually("the stages come to the end of the samples", patience, || {
-        Ok(crate::probe::lag(&marks, &probe.processed()?) == 0 && crate::probe::lag(&marks, &probe.judged()?) == 0)
-    })?;
+    eventually(
+        "the stages come to the end of the samples",
+        patience,
+        || {
+            world.supervise()?;
+            Ok(crate::probe::lag(&marks, &probe.processed()?) == 0
+                && crate::probe::lag(&marks, &probe.judged()?) == 0)
+        },
+    )?;
     // The recorder lives in ingestion, so InfluxDB comes first.
-    let wanted = pipeline.run(Roots::of_log(probe.log())?)?.points(pipeline.sets());
+    let wanted = pipeline
+        .run(Roots::of_log(probe.log())?)?
+        .points(pipeline.sets());
     let mut report = influxdb(world, &wanted, patience)?;
     for at in 0..world.processes.len() {
         if world.processes[at].service == Service::Ingestion {
@@ -88,15 +109,30 @@ pub fn reach(
     // From here on the log is what it is.
     let ends = probe.roots()?;
     eventually("the stages come to the end of the log", patience, || {
+        world.supervise()?;
         Ok(probe.processed()? == ends && probe.judged()? == ends)
     })?;
     let roots = Roots::of_log(probe.log())?;
     let logged = LoggedSamples::of(&roots);
-    let expected = pipeline.run_with(roots, world.runtime.block_on(judge::decisions(probe.postgres()))?)?;
+    let expected = pipeline.run_with(
+        roots,
+        world.runtime.block_on(judge::decisions(probe.postgres()))?,
+    )?;
     report.add(acknowledged(recording, &logged, ledger_path)?);
-    let mut verdict = Verdict { samples: logged.len() as u64, content: content(&expected), ..Verdict::default() };
-    for (topic, replays) in [(&PROCESSED_METRICS, &expected.processed), (&ANOMALY_PREDICTIONS, &expected.judged)] {
-        for ((records, replay), end) in read_topic(probe.log(), topic)?.iter().zip(replays).zip(&ends) {
+    let mut verdict = Verdict {
+        samples: logged.len() as u64,
+        content: content(&expected),
+        ..Verdict::default()
+    };
+    for (topic, replays) in [
+        (&PROCESSED_METRICS, &expected.processed),
+        (&ANOMALY_PREDICTIONS, &expected.judged),
+    ] {
+        for ((records, replay), end) in read_topic(probe.log(), topic)?
+            .iter()
+            .zip(replays)
+            .zip(&ends)
+        {
             let (found, repetitions) = judge::topic_partition(&replay.derived, records, *end);
             report.add(found);
             verdict.repetitions += repetitions;
@@ -110,30 +146,54 @@ pub fn reach(
 fn content(expected: &Outcome) -> Content {
     Content {
         vectors: expected.vectors().count() as u64,
-        anomalies: expected.verdicts().filter(|verdict| verdict.is_anomaly()).count() as u64,
-        predictions: expected.failures().map(|failure| failure.prediction_id()).collect::<std::collections::BTreeSet<_>>().len() as u64,
+        anomalies: expected
+            .verdicts()
+            .filter(|verdict| verdict.is_anomaly())
+            .count() as u64,
+        predictions: expected
+            .failures()
+            .map(|failure| failure.prediction_id())
+            .collect::<std::collections::BTreeSet<_>>()
+            .len() as u64,
         transitions: expected.transitions.len() as u64,
     }
 }
 
-fn acknowledged(recording: &Recording, logged: &LoggedSamples, path: &Path) -> anyhow::Result<Report> {
+fn acknowledged(
+    recording: &Recording,
+    logged: &LoggedSamples,
+    path: &Path,
+) -> anyhow::Result<Report> {
     let hosts = sender::by_host(recording);
-    let sent: Vec<(String, Vec<&SampleBatch>)> =
-        hosts.iter().map(|(host, batches)| (host.clone(), batches.iter().map(|sent| &sent.batch).collect())).collect();
+    let sent: Vec<(String, Vec<&SampleBatch>)> = hosts
+        .iter()
+        .map(|(host, batches)| {
+            (
+                host.clone(),
+                batches.iter().map(|sent| &sent.batch).collect(),
+            )
+        })
+        .collect();
     let ranges: BTreeMap<_, _> = ledger::read(path).context("read the ledger")?;
     Ok(logged.hold(&sent, &ranges))
 }
 
 /// Reads InfluxDB until it holds what it must, or patience ends; the last comparison counts.
-fn influxdb(world: &World, wanted: &Points, patience: Duration) -> anyhow::Result<Report> {
+fn influxdb(world: &mut World, wanted: &Points, patience: Duration) -> anyhow::Result<Report> {
     let store = world.influxdb()?;
     let (first, last) = wanted.span().context("the reference has no points")?;
     let mut report = Report::default();
     // A difference at the deadline is reported as what it is.
     let _ = eventually("InfluxDB holds what it must", patience, || {
+        world.supervise()?;
         let mut found = Points::default();
-        let span = Span { start: first - 60_000, stop: last + 60_000 };
-        world.runtime.block_on(store.all_points(&store.raw_bucket(), span, &mut |point| found.add(point)))?;
+        let span = Span {
+            start: first - 60_000,
+            stop: last + 60_000,
+        };
+        world
+            .runtime
+            .block_on(store.all_points(&store.raw_bucket(), span, &mut |point| found.add(point)))?;
         report = judge::points(wanted, &found);
         Ok(report.is_clean())
     });
@@ -141,16 +201,28 @@ fn influxdb(world: &World, wanted: &Points, patience: Duration) -> anyhow::Resul
 }
 
 /// As [`influxdb`], for the tables of the projector and of the alerter.
-fn postgres(world: &World, probe: &Probe, expected: &Outcome, patience: Duration) -> anyhow::Result<Report> {
+fn postgres(
+    world: &mut World,
+    probe: &Probe,
+    expected: &Outcome,
+    patience: Duration,
+) -> anyhow::Result<Report> {
     let mut report = Report::default();
-    let (rows, transitions) = (expected.ledger().canonical(), judge::expected_alerts(&expected.transitions));
+    let (rows, transitions) = (
+        expected.ledger().canonical(),
+        judge::expected_alerts(&expected.transitions),
+    );
     let _ = eventually("PostgreSQL holds what it must", patience, || {
+        world.supervise()?;
         report = world.runtime.block_on(async {
             let mut session = probe.postgres().session().await?;
             // Nothing is written: the transaction is rolled back when it goes out of scope.
             let found = sql::dump(&session.begin().await?).await?;
             let mut report = judge::lines(&rows, &found.canonical());
-            report.add(judge::lines(&transitions, &judge::dump_alerts(&session).await?));
+            report.add(judge::lines(
+                &transitions,
+                &judge::dump_alerts(&session).await?,
+            ));
             report.add(world.receiver.compare(&session).await?);
             session.give_back();
             anyhow::Ok(report)

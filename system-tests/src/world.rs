@@ -29,6 +29,9 @@ const READY_LIMIT: Duration = Duration::from_secs(90);
 /// A service that does not stop within its own grace period and some more is stuck.
 pub const STOP_LIMIT: Duration = Duration::from_secs(45);
 
+/// The exit code of a service that is to be started again.
+const START_AGAIN: i32 = 70;
+
 /// The running system under test.
 #[derive(Debug)]
 pub struct World {
@@ -38,6 +41,8 @@ pub struct World {
     settings: PathBuf,
     /// The running services.
     pub processes: Vec<Process>,
+    /// How often a service ended by itself, to be started again.
+    pub ended_by_themselves: u32,
     /// For everything that is asynchronous.
     pub runtime: Runtime,
     /// Where alerts are delivered to.
@@ -55,17 +60,25 @@ impl World {
     /// # Errors
     /// When the servers are there but do not do what is asked of them.
     pub fn new(what: &str, extra: &str) -> anyhow::Result<Option<Self>> {
-        let (Some(kafka), Some(postgres), Some(influxdb)) =
-            (servers::kafka(what), servers::postgres(what), servers::influxdb(what))
-        else {
+        let (Some(kafka), Some(postgres), Some(influxdb)) = (
+            servers::kafka(what),
+            servers::postgres(what),
+            servers::influxdb(what),
+        ) else {
             return Ok(None);
         };
         let name = servers::unique("fw");
         let folder = scratch()?.join(&name);
         std::fs::create_dir_all(&folder).context("make a folder for a test")?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
         let receiver = Receiver::start(&runtime)?;
-        let extra = format!("{extra}\n[[receivers]]\nname = \"test\"\ntype = \"webhook\"\nurl = \"{}\"\n", receiver.url());
+        let extra = format!(
+            "{extra}\n[[receivers]]\nname = \"test\"\ntype = \"webhook\"\nurl = \"{}\"\n",
+            receiver.url()
+        );
         let text = settings_text(&name, &kafka, &postgres, &influxdb, &extra);
         let settings = folder.join("forewarn.toml");
         std::fs::write(&settings, text)?;
@@ -75,6 +88,7 @@ impl World {
             folder,
             settings,
             processes: Vec::new(),
+            ended_by_themselves: 0,
             receiver,
             http: forewarn_store::http::client(Duration::from_secs(10)).build()?,
             runtime,
@@ -90,7 +104,8 @@ impl World {
     /// # Errors
     /// When they are wrong.
     pub fn settings(&self) -> anyhow::Result<Settings> {
-        Settings::load(Some(&self.settings), &Environment::default(), &[]).context("load the settings of the test")
+        Settings::load(Some(&self.settings), &Environment::default(), &[])
+            .context("load the settings of the test")
     }
 
     /// The log, for looking into it.
@@ -131,12 +146,23 @@ impl World {
     /// # Errors
     /// When no port is free.
     pub fn add(&mut self, service: Service) -> anyhow::Result<usize> {
-        let replica = self.processes.iter().filter(|process| process.service == service).count() as u32;
+        let replica = self
+            .processes
+            .iter()
+            .filter(|process| process.service == service)
+            .count() as u32;
         let port = free_port()?;
         let name = format!("{}-{replica}", service.name());
         let environment = self.environment(service, &name, port);
         let log = self.folder.join(format!("{name}.log"));
-        self.processes.push(Process::new(service, replica, port, log, self.settings.clone(), environment));
+        self.processes.push(Process::new(
+            service,
+            replica,
+            port,
+            log,
+            self.settings.clone(),
+            environment,
+        ));
         Ok(self.processes.len() - 1)
     }
 
@@ -158,14 +184,43 @@ impl World {
     fn environment(&self, service: Service, name: &str, port: u16) -> Vec<(String, String)> {
         let mut environment = vec![
             ("FOREWARN__SERVICE__PORT".to_owned(), port.to_string()),
-            ("FOREWARN__CHECKPOINTS__PATH".to_owned(), self.folder.join("checkpoints").display().to_string()),
+            (
+                "FOREWARN__CHECKPOINTS__PATH".to_owned(),
+                self.folder.join("checkpoints").display().to_string(),
+            ),
         ];
         if service == Service::Ingestion {
-            environment.push(("FOREWARN__INGESTION__LISTEN".to_owned(), format!("127.0.0.1:{port}")));
+            environment.push((
+                "FOREWARN__INGESTION__LISTEN".to_owned(),
+                format!("127.0.0.1:{port}"),
+            ));
         }
         // A replica's name has to be the same after a restart; in the field it is the name of its pod or host.
         environment.push(("HOSTNAME".to_owned(), name.to_owned()));
         environment
+    }
+
+    /// Does what an orchestrator does: a service that found that only a new process helps (its exit code says so) is
+    /// started again.
+    ///
+    /// # Errors
+    /// When one ended in any other way, with the end of its log.
+    pub fn supervise(&mut self) -> anyhow::Result<()> {
+        for process in &mut self.processes {
+            match process.ended() {
+                None => {}
+                Some(status) if status.code() == Some(START_AGAIN) => {
+                    self.ended_by_themselves += 1;
+                    process.start()?;
+                }
+                Some(status) => bail!(
+                    "{} ended with {status}:\n{}",
+                    process.name(),
+                    process.tail(4_000)
+                ),
+            }
+        }
+        Ok(())
     }
 
     /// Waits until a service takes work.
@@ -178,12 +233,14 @@ impl World {
             if self.page(at, "/ready").is_ok() {
                 return Ok(());
             }
-            let process = &mut self.processes[at];
-            if let Some(status) = process.ended() {
-                bail!("{} ended with {status}:\n{}", process.name(), process.tail(4_000));
-            }
+            self.supervise()?;
+            let process = &self.processes[at];
             if Instant::now() >= deadline {
-                bail!("{} is not ready after {READY_LIMIT:?}:\n{}", process.name(), process.tail(4_000));
+                bail!(
+                    "{} is not ready after {READY_LIMIT:?}:\n{}",
+                    process.name(),
+                    process.tail(4_000)
+                );
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -209,8 +266,16 @@ impl World {
         let page = self.page(at, "/metrics")?;
         let value = |line: &str| {
             let rest = line.strip_prefix(name)?;
-            let rest = if rest.starts_with('{') { rest.rsplit_once('}')?.1 } else { rest };
-            rest.strip_prefix(' ')?.split(' ').next()?.parse::<f64>().ok()
+            let rest = if rest.starts_with('{') {
+                rest.rsplit_once('}')?.1
+            } else {
+                rest
+            };
+            rest.strip_prefix(' ')?
+                .split(' ')
+                .next()?
+                .parse::<f64>()
+                .ok()
         };
         Ok(page.lines().filter_map(value).sum())
     }
@@ -227,7 +292,10 @@ impl World {
     /// When the service was never added.
     #[must_use]
     pub fn place_of(&self, service: Service) -> usize {
-        self.processes.iter().position(|process| process.service == service).expect("the service was added")
+        self.processes
+            .iter()
+            .position(|process| process.service == service)
+            .expect("the service was added")
     }
 
     /// Restarts a server, where there is a script that can. Tells whether it was done.
@@ -235,10 +303,19 @@ impl World {
     /// # Errors
     /// When the script fails.
     pub fn restart_server(&self, server: &str) -> anyhow::Result<bool> {
-        let Some(script) = &self.servers_ctl else { return Ok(false) };
-        let done = Command::new(script).arg("restart").arg(server).output().context("run the servers' script")?;
+        let Some(script) = &self.servers_ctl else {
+            return Ok(false);
+        };
+        let done = Command::new(script)
+            .arg("restart")
+            .arg(server)
+            .output()
+            .context("run the servers' script")?;
         if !done.status.success() {
-            bail!("restarting {server} failed: {}", String::from_utf8_lossy(&done.stderr));
+            bail!(
+                "restarting {server} failed: {}",
+                String::from_utf8_lossy(&done.stderr)
+            );
         }
         Ok(true)
     }
@@ -246,7 +323,8 @@ impl World {
     /// What the services said at the end, for a failed test.
     #[must_use]
     pub fn tails(&self) -> String {
-        let tail = |process: &Process| format!("--- {} ---\n{}\n", process.name(), process.tail(3_000));
+        let tail =
+            |process: &Process| format!("--- {} ---\n{}\n", process.name(), process.tail(3_000));
         self.processes.iter().map(tail).collect()
     }
 
@@ -257,7 +335,10 @@ impl World {
     pub fn check_clean(&self) -> anyhow::Result<()> {
         for process in &self.processes {
             let said = process.said()?;
-            if let Some(line) = said.lines().find(|line| line.contains("panicked at") || line.contains("SIGSEGV")) {
+            if let Some(line) = said
+                .lines()
+                .find(|line| line.contains("panicked at") || line.contains("SIGSEGV"))
+            {
                 bail!("{} said: {line}", process.name());
             }
         }
@@ -270,7 +351,10 @@ impl World {
     /// When something cannot be removed.
     pub fn clean_up(mut self) -> anyhow::Result<()> {
         self.processes.clear();
-        self.sql_admin(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name))?;
+        self.sql_admin(&format!(
+            "DROP DATABASE IF EXISTS {} WITH (FORCE)",
+            self.name
+        ))?;
         self.runtime.block_on(self.influxdb()?.tear_down())?;
         self.kafka()?.delete_topics()?;
         std::fs::remove_dir_all(&self.folder)?;
@@ -280,7 +364,10 @@ impl World {
     fn sql_admin(&self, statement: &str) -> anyhow::Result<()> {
         self.runtime.block_on(async {
             let session = self.admin.session().await?;
-            session.batch_execute(statement).await.with_context(|| statement.to_owned())?;
+            session
+                .batch_execute(statement)
+                .await
+                .with_context(|| statement.to_owned())?;
             session.give_back();
             Ok(())
         })
@@ -299,7 +386,11 @@ fn open_postgres(runtime: &Runtime, url: &str) -> anyhow::Result<Postgres> {
 /// Logs of failed tests are where the build is, so that they are found and are never committed.
 fn scratch() -> anyhow::Result<PathBuf> {
     let me = std::env::current_exe()?;
-    let profile = me.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).context("no folder above")?;
+    let profile = me
+        .ancestors()
+        .skip(1)
+        .find(|folder| !folder.ends_with("deps"))
+        .context("no folder above")?;
     Ok(profile.join("system-tests"))
 }
 

@@ -432,4 +432,8 @@ impl<'a> Work<'a> {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod script;
+#[cfg(test)]
 mod tests;

@@ -64,6 +64,8 @@ pub struct Receiver {
     pub min_severity: Severity,
     /// How many notifications may be on their way at once.
     pub parallel: usize,
+    /// How long one attempt may take.
+    pub timeout: Duration,
     /// How to tell.
     pub notifier: Arc<dyn Notifier>,
 }
@@ -79,6 +81,8 @@ impl std::fmt::Debug for Receiver {
 
 /// Notifications on their way to one webhook at once.
 const WEBHOOK_PARALLEL: usize = 4;
+/// A line is written at once, or the terminal is stuck.
+const CONSOLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl ReceiverConfig {
     /// The receiver's name.
@@ -109,12 +113,14 @@ impl ReceiverConfig {
                 min_severity: config.min_severity,
                 // Lines in the order of their alerts.
                 parallel: 1,
+                timeout: CONSOLE_TIMEOUT,
                 notifier: Arc::new(config.build()),
             },
             Self::Webhook(config) => Receiver {
                 name,
                 min_severity: config.min_severity,
                 parallel: WEBHOOK_PARALLEL,
+                timeout: config.timeout,
                 notifier: Arc::new(config.build()?),
             },
         })

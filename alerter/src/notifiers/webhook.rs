@@ -38,7 +38,7 @@ const fn default_timeout() -> Duration {
     Duration::from_secs(10)
 }
 
-/// An attempt must end well before its claim does ([`crate::outbox`]).
+/// After a crash its outcome is unknown for as long as it might have taken, and nothing newer is told meanwhile.
 const TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
 impl Config {

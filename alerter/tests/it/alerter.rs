@@ -19,14 +19,17 @@ use tokio::sync::Notify;
 
 use crate::support::{Database, Endpoint, change, log_id, machine, rules, tick, wait};
 
-const PARTITIONS: u32 = 4;
+pub(crate) const PARTITIONS: u32 = 4;
 const START: i64 = 1_700_000_000_000;
 
-struct World {
+pub(crate) struct World {
     kafka: Arc<KafkaLog>,
-    database: Database,
+    pub(crate) log: LogConfig,
+    pub(crate) database: Database,
     receivers: Vec<Receiver>,
     endpoint: Endpoint,
+    /// In one of so many seconds conditions change; the others only tick.
+    pub(crate) every: u64,
     /// What the alerters should have seen.
     pipeline: Pipeline,
 }
@@ -39,7 +42,7 @@ struct Replica {
 }
 
 impl World {
-    async fn new(what: &str) -> Option<Self> {
+    pub(crate) async fn new(what: &str) -> Option<Self> {
         let server = servers::kafka(what)?;
         let database = Database::create(what).await?;
         let config = LogConfig {
@@ -48,6 +51,7 @@ impl World {
             topic_prefix: format!("{}_", servers::unique("alerter")),
             ..LogConfig::default()
         };
+        let log = config.clone();
         let kafka = tokio::task::spawn_blocking(move || {
             let kafka = KafkaLog::connect(&config).expect("Kafka answers");
             kafka.ensure_topics(PARTITIONS).expect("topics can be made");
@@ -58,24 +62,32 @@ impl World {
         let pipeline = Pipeline::new(PARTITIONS, rules(), machine());
         Some(Self {
             kafka: Arc::new(kafka.await.expect("it does not panic")),
+            log,
             database,
             receivers,
             endpoint,
+            every: 1,
             pipeline,
         })
     }
 
     /// Appends seconds of records to all partitions, some of them twice, as a stage does after a crash.
-    async fn append(&mut self, seconds: std::ops::Range<u64>, repeat: bool) {
+    pub(crate) async fn append(&mut self, seconds: std::ops::Range<u64>, repeat: bool) {
         let appender = self.kafka.appender().expect("an appender");
         for second in seconds.clone() {
             for partition in 0..PARTITIONS {
                 let at = START + second as i64 * 1000;
                 let resource = format!("web-{partition}{}", second % 3);
-                let message = if second % 4 == 3 {
+                let message = if second % 4 == 3 || (second / 3) % self.every != 0 {
                     tick(partition, second, at)
                 } else {
-                    change(partition, second, at, &resource, (second / 3) % 2 == 0)
+                    change(
+                        partition,
+                        second,
+                        at,
+                        &resource,
+                        (second / 3 / self.every).is_multiple_of(2),
+                    )
                 };
                 let envelope = message.prediction.seal(Some(message.src), None);
                 let time = Some(message.log_time);
@@ -132,7 +144,7 @@ impl World {
     }
 
     /// What should be in the ledger by now.
-    fn expected(&mut self) -> Vec<HistoryRow> {
+    pub(crate) fn expected(&mut self) -> Vec<HistoryRow> {
         self.pipeline.turn(usize::MAX);
         self.pipeline
             .interval()
@@ -142,7 +154,7 @@ impl World {
             .collect()
     }
 
-    async fn history(&self) -> Vec<HistoryRow> {
+    pub(crate) async fn history(&self) -> Vec<HistoryRow> {
         let sql = "SELECT (to_jsonb(h) - 'published')::text FROM alert_history h ORDER BY ordinal";
         let lines = self.database.lines(sql).await;
         lines
@@ -151,7 +163,7 @@ impl World {
             .collect()
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         let kafka = Arc::clone(&self.kafka);
         tokio::task::spawn_blocking(move || kafka.delete_topics().expect("topics can be deleted"))
             .await

@@ -294,26 +294,23 @@ async fn an_attempt_that_died_is_made_again_when_its_claim_runs_out() {
     alerts
         .change("web-01", true, false, std::slice::from_ref(&receiver))
         .await;
-    let short = Patience {
-        claim: Duration::from_millis(300),
-        ..patience()
-    };
-    let outbox = Outbox::new(database.postgres.clone(), short.clone());
+    let outbox = Outbox::new(
+        database.postgres.clone(),
+        Patience {
+            grace: Duration::ZERO,
+            ..patience()
+        },
+    );
     // A process claims it, and dies between the attempt's row and the request.
-    let died = outbox
-        .claim("hook")
-        .await
-        .expect("the server answers")
-        .expect("it is due");
-    assert!(
+    let claim = async || {
         outbox
-            .claim("hook")
+            .claim("hook", Duration::from_millis(500))
             .await
             .expect("the server answers")
-            .is_none(),
-        "it is on its way"
-    );
-    let worker = start(&database, &receiver, short);
+    };
+    let died = claim().await.expect("it is due");
+    assert!(claim().await.is_none(), "it is on its way");
+    let worker = start(&database, &receiver, patience());
     wait_settled(&database).await;
     assert_eq!(states(&database).await, ["web-01 hook#1 delivered 2"]);
     let attempts = "SELECT attempt || ' ' || COALESCE(outcome, 'unknown') FROM delivery_attempts ORDER BY attempt";
@@ -379,7 +376,7 @@ async fn far_behind_nothing_is_told_and_afterwards_only_the_last_state() {
     alerts.change("web-02", true, true, one).await;
     assert!(
         outbox
-            .claim("hook")
+            .claim("hook", Duration::from_secs(1))
             .await
             .expect("the server answers")
             .is_none()
@@ -417,5 +414,30 @@ async fn what_waits_for_a_removed_receiver_is_given_up() {
         1
     );
     assert_eq!(states(&database).await, ["web-01 old#1 failed 0"]);
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn an_older_row_that_slipped_through_is_superseded_when_the_newest_is_claimed() {
+    let Some(database) = Database::create("races of the outbox").await else {
+        return;
+    };
+    let endpoint = Endpoint::start([]).await;
+    let receiver = endpoint.config("hook", "s").build().expect("it is sound");
+    let one = std::slice::from_ref(&receiver);
+    let mut alerts = Alerts::new(&database).await;
+    alerts.change("web-01", true, false, one).await;
+    alerts.change("web-01", false, false, one).await;
+    // As if the first attempt had been settled as transient while the second's interval was not committed yet.
+    database
+        .lines("UPDATE deliveries SET state = 'pending' WHERE sequence = 1 RETURNING state")
+        .await;
+    let worker = start(&database, &receiver, patience());
+    wait_settled(&database).await;
+    assert_eq!(
+        states(&database).await,
+        ["web-01 hook#1 superseded 0", "web-01 hook#2 delivered 1"]
+    );
+    worker.end().await;
     database.drop().await;
 }

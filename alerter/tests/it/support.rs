@@ -23,6 +23,8 @@ use uuid::Uuid;
 /// A database of its own on the real server.
 pub(crate) struct Database {
     pub(crate) postgres: Postgres,
+    /// Its address, for other processes.
+    pub(crate) url: String,
     server: String,
     name: String,
 }
@@ -34,11 +36,13 @@ impl Database {
         let name = servers::unique("forewarn_test");
         admin(&server, &format!("CREATE DATABASE {name}")).await;
         let (base, _) = server.rsplit_once('/').expect("an address with a database");
-        let postgres = Postgres::start(&config(&format!("{base}/{name}")), "test")
+        let url = format!("{base}/{name}");
+        let postgres = Postgres::start(&config(&url), "test")
             .await
             .expect("the schema can be made");
         Some(Self {
             postgres,
+            url,
             server,
             name,
         })

@@ -59,30 +59,41 @@ fn main() {
     let features = METRICS * (TRANSFORMS.len() + 1) * STEPS;
     let rate = |time: Duration| features as f64 / time.as_secs_f64() / 1e6;
     let mut out = vec![0.0; set.features.len() * STEPS];
-    let ours = median(|| every_transform(set, &table, &mut out));
-    let last = &out[set.features.len() * (STEPS - 1)..];
+    let python = std::env::var("FOREWARN_BENCH_PYTHON").ok();
+    // Turn and turn about, so that a busy machine is as busy for everybody.
+    let (mut ours, mut pandas, mut polars) = (Vec::new(), Vec::new(), Vec::new());
+    every_transform(set, &table, &mut out);
+    for _ in 0..RUNS {
+        ours.push(every_transform(set, &table, &mut out));
+        if let Some(python) = &python {
+            let [of_pandas, of_polars] =
+                peers(python, &table, &out[set.features.len() * (STEPS - 1)..]);
+            pandas.push(of_pandas);
+            polars.push(of_polars);
+        }
+    }
+    let ours = middle(ours);
     println!(
         "features: {METRICS} metrics x {} features x {STEPS} steps in {ours:.1?}: {:.0} M features/s \
          (median of {RUNS}, processor time, one thread)",
         TRANSFORMS.len() + 1,
         rate(ours),
     );
-    match std::env::var("FOREWARN_BENCH_PYTHON") {
-        Ok(python) => {
-            let [pandas, polars] = peers(&python, &table, last);
-            println!(
-                "pandas {:.1} M features/s, polars {:.1} M features/s",
-                rate(pandas),
-                rate(polars)
-            );
-            let ratio = |peer: Duration| peer.as_secs_f64() / ours.as_secs_f64();
-            println!(
-                "features ratio vs pandas {:.1}, vs polars {:.1}",
-                ratio(pandas),
-                ratio(polars)
-            );
-        }
-        Err(_) => println!("left out: pandas and polars (set FOREWARN_BENCH_PYTHON to compare)"),
+    if python.is_some() {
+        let (pandas, polars) = (middle(pandas), middle(polars));
+        println!(
+            "pandas {:.1} M features/s, polars {:.1} M features/s",
+            rate(pandas),
+            rate(polars)
+        );
+        let ratio = |peer: Duration| peer.as_secs_f64() / ours.as_secs_f64();
+        println!(
+            "features ratio vs pandas {:.1}, vs polars {:.1}",
+            ratio(pandas),
+            ratio(polars)
+        );
+    } else {
+        println!("left out: pandas and polars (set FOREWARN_BENCH_PYTHON to compare)");
     }
     let closing = median(|| through_closing(&sets, index, &table));
     println!(
@@ -316,12 +327,16 @@ fn processor_time() -> Duration {
 }
 
 fn median(mut run: impl FnMut() -> Duration) -> Duration {
-    let mut times: Vec<Duration> = (0..RUNS).map(|_| run()).collect();
-    times.sort();
-    times[RUNS / 2]
+    middle((0..RUNS).map(|_| run()).collect())
 }
 
-/// Times of pandas and polars for the same table, after a look whether they computed the same.
+fn middle(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+/// Times of pandas and polars for the same table, after a look whether they computed the same. Each run of theirs has
+/// had one before it, to warm up.
 fn peers(python: &str, table: &[[f64; METRICS]], last: &[f64]) -> [Duration; 2] {
     let path = std::env::temp_dir().join(format!("forewarn-bench-{}.f64", std::process::id()));
     let mut file = std::fs::File::create(&path).expect("the folder for temporary files takes one");
@@ -343,7 +358,7 @@ fn peers(python: &str, table: &[[f64; METRICS]], last: &[f64]) -> [Duration; 2] 
         .env("OMP_NUM_THREADS", "1")
         .arg(script)
         .arg(&path);
-    command.args([METRICS.to_string(), RUNS.to_string(), TRANSFORMS.join(",")]);
+    command.args([METRICS.to_string(), "2".to_owned(), TRANSFORMS.join(",")]);
     let output = command
         .output()
         .expect("FOREWARN_BENCH_PYTHON names a Python");

@@ -30,29 +30,97 @@ pub(crate) fn needed(length: usize, least: usize) -> f64 {
     length.div_ceil(2).max(least) as f64
 }
 
-/// Moments of the rows, from old to new.
+/// Two rows side by side. Even and odd rows are summed up apart: additions that wait for each other are slow.
+type Pair = [f64; 2 * LANES];
+
+/// What is summed up over pairs of rows.
+struct Tally {
+    count: Pair,
+    sum: Pair,
+    min: Pair,
+    max: Pair,
+}
+
+impl Tally {
+    #[inline(always)]
+    fn add<const WHOLE: bool>(&mut self, pair: &Pair) {
+        for i in 0..2 * LANES {
+            let x = pair[i];
+            if WHOLE {
+                self.sum[i] += x;
+            } else {
+                let there = !x.is_nan();
+                self.count[i] += if there { 1.0 } else { 0.0 };
+                self.sum[i] += if there { x } else { 0.0 };
+            }
+            self.min[i] = if x < self.min[i] { x } else { self.min[i] };
+            self.max[i] = if x > self.max[i] { x } else { self.max[i] };
+        }
+    }
+}
+
+/// Moments of the rows.
 #[inline(always)]
 pub(crate) fn moments<const WHOLE: bool>(rows: &[Lanes]) -> Moments {
-    let (mut count, mut sum) = ([0.0; LANES], [0.0; LANES]);
-    let (mut min, mut max) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
-    for row in rows {
+    let (pairs, last) = rows.as_flattened().as_chunks::<{ 2 * LANES }>();
+    let mut tally = Tally {
+        count: [0.0; 2 * LANES],
+        sum: [0.0; 2 * LANES],
+        min: [f64::INFINITY; 2 * LANES],
+        max: [f64::NEG_INFINITY; 2 * LANES],
+    };
+    for pair in pairs {
+        tally.add::<WHOLE>(pair);
+    }
+    let (mut count, mut sum, mut min, mut max) = ([0.0; LANES], [0.0; LANES], MISSING, MISSING);
+    for i in 0..LANES {
+        let odd = i + LANES;
+        count[i] = if WHOLE {
+            rows.len() as f64
+        } else {
+            tally.count[i] + tally.count[odd]
+        };
+        sum[i] = tally.sum[i] + tally.sum[odd];
+        min[i] = if tally.min[odd] < tally.min[i] {
+            tally.min[odd]
+        } else {
+            tally.min[i]
+        };
+        max[i] = if tally.max[odd] > tally.max[i] {
+            tally.max[odd]
+        } else {
+            tally.max[i]
+        };
+    }
+    if let Ok(last) = <&Lanes>::try_from(last) {
         for i in 0..LANES {
-            let x = row[i];
+            let x = last[i];
             let there = WHOLE || !x.is_nan();
-            count[i] += if there { 1.0 } else { 0.0 };
+            count[i] += if there && !WHOLE { 1.0 } else { 0.0 };
             sum[i] += if there { x } else { 0.0 };
             min[i] = if x < min[i] { x } else { min[i] };
             max[i] = if x > max[i] { x } else { max[i] };
         }
     }
-    let mut mean = [0.0; LANES];
+    let mut means = [0.0; 2 * LANES];
     for i in 0..LANES {
-        mean[i] = sum[i] / count[i];
+        means[i] = sum[i] / count[i];
+        means[i + LANES] = means[i];
     }
-    let mut squares = [0.0; LANES];
-    for row in rows {
+    let mut squares = [0.0; 2 * LANES];
+    for pair in pairs {
+        for i in 0..2 * LANES {
+            let off = pair[i] - means[i];
+            squares[i] += if WHOLE || !off.is_nan() {
+                off * off
+            } else {
+                0.0
+            };
+        }
+    }
+    if let Ok(last) = <&Lanes>::try_from(last) {
         for i in 0..LANES {
-            let off = row[i] - mean[i];
+            let off = last[i] - means[i];
             squares[i] += if WHOLE || !off.is_nan() {
                 off * off
             } else {
@@ -68,15 +136,12 @@ pub(crate) fn moments<const WHOLE: bool>(rows: &[Lanes]) -> Moments {
         max: MISSING,
     };
     for i in 0..LANES {
+        let std = ((squares[i] + squares[i + LANES]) / (count[i] - 1.0)).sqrt();
+        moments.std[i] = if count[i] >= two { std } else { f64::NAN };
         let enough = count[i] >= one;
-        moments.mean[i] = if enough { mean[i] } else { f64::NAN };
+        moments.mean[i] = if enough { means[i] } else { f64::NAN };
         moments.min[i] = if enough { min[i] } else { f64::NAN };
         moments.max[i] = if enough { max[i] } else { f64::NAN };
-        moments.std[i] = if count[i] >= two {
-            (squares[i] / (count[i] - 1.0)).sqrt()
-        } else {
-            f64::NAN
-        };
     }
     moments
 }
@@ -203,10 +268,10 @@ pub(crate) fn median<const WHOLE: bool>(rows: &[Lanes], network: &[(usize, usize
     }
     for &(low, high) in network {
         let (a, b) = (sorted[low], sorted[high]);
-        let (mut least, mut most) = (a, b);
+        let (mut least, mut most) = ([0.0; LANES], [0.0; LANES]);
         for i in 0..LANES {
-            least[i] = if a[i] < b[i] { a[i] } else { b[i] };
-            most[i] = if a[i] > b[i] { a[i] } else { b[i] };
+            least[i] = a[i].min(b[i]);
+            most[i] = a[i].max(b[i]);
         }
         (sorted[low], sorted[high]) = (least, most);
     }

@@ -108,8 +108,7 @@ pub struct FailurePredictionRule {
     /// All of them if left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<FailureKind>,
-    /// The used share of the capacity from which on it counts as failed, 0 to 1. The predictor forecasts the moment at
-    /// which its own `limit_share` is reached; keep the two equal.
+    /// The used share of the capacity from which on it counts as failed, 0 to 1: the moment that is predicted.
     #[serde(default = "default_reached")]
     pub reached: f64,
     /// Warn when the limit is expected (P50) within this time.

@@ -17,15 +17,26 @@ struct Args {
     seed: Option<u64>,
 }
 
-#[allow(clippy::print_stdout, clippy::print_stderr, reason = "a report is for the terminal")]
+#[allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a report is for the terminal"
+)]
 fn main() -> ExitCode {
     let args = Args::parse();
     let seed = args.seed.unwrap_or_else(exactness::fresh_seed);
-    let plan = Plan { kills: args.kills, seed };
+    let plan = Plan {
+        kills: args.kills,
+        seed,
+    };
     match exactness::run(plan, &|words| println!("{words}")) {
         Ok(Some(outcome)) => {
             println!("{outcome}");
-            if outcome.verdict.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if outcome.verdict.is_clean() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
         }
         Ok(None) => ExitCode::FAILURE,
         Err(error) => {

@@ -14,7 +14,10 @@ fn one_world_at_a_time() -> MutexGuard<'static, ()> {
 }
 
 /// What a test has to say beyond passed or failed: figures that belong into a report.
-#[allow(clippy::print_stderr, reason = "test output is where figures of a run are looked for")]
+#[allow(
+    clippy::print_stderr,
+    reason = "test output is where figures of a run are looked for"
+)]
 fn say(words: &str) {
     eprintln!("{words}");
 }

@@ -46,40 +46,117 @@ struct Found {
 }
 
 fn check(kind: FaultKind) {
-    let mut settings = Settings::load(None, &Environment::default(), &[]).expect("the defaults are sound");
+    let mut settings =
+        Settings::load(None, &Environment::default(), &[]).expect("the defaults are sound");
     let pipeline = Pipeline::from_settings(&mut settings).expect("the defaults are sound");
-    let found: Vec<Found> = (0..RECORDINGS).map(|seed| examine(&pipeline, kind, seed)).collect();
+    let found: Vec<Found> = (0..RECORDINGS)
+        .map(|seed| examine(&pipeline, kind, seed))
+        .collect();
 
-    let named = found.iter().filter(|found| found.named.is_some_and(|after| after <= NAMED_WITHIN)).count();
-    let alerted = found.iter().filter(|found| found.alerted.is_some_and(|after| after <= ALERT_WITHIN)).count();
-    say(&format!("{}: n = {RECORDINGS}, named within {NAMED_WITHIN:?}: {named}, alert within {ALERT_WITHIN:?}: {alerted}", kind.as_str()));
-    assert!(named >= 19, "{}: named in {named} of {RECORDINGS}", kind.as_str());
-    assert!(alerted >= 19, "{}: alert in {alerted} of {RECORDINGS}", kind.as_str());
+    let named = found
+        .iter()
+        .filter(|found| found.named.is_some_and(|after| after <= NAMED_WITHIN))
+        .count();
+    let alerted = found
+        .iter()
+        .filter(|found| found.alerted.is_some_and(|after| after <= ALERT_WITHIN))
+        .count();
+    say(&format!(
+        "{}: n = {RECORDINGS}, named within {NAMED_WITHIN:?}: {named}, alert within {ALERT_WITHIN:?}: {alerted}",
+        kind.as_str()
+    ));
+    assert!(
+        named >= 19,
+        "{}: named in {named} of {RECORDINGS}",
+        kind.as_str()
+    );
+    assert!(
+        alerted >= 19,
+        "{}: alert in {alerted} of {RECORDINGS}",
+        kind.as_str()
+    );
     if kind.failure().is_some() {
         let predicted = found.iter().filter(|found| found.inside.is_some()).count();
-        let inside = found.iter().filter(|found| found.inside == Some(true)).count();
-        say(&format!("{}: n = {RECORDINGS}, predicted half way: {predicted}, truth inside P10 to P90: {inside}", kind.as_str()));
+        let inside = found
+            .iter()
+            .filter(|found| found.inside == Some(true))
+            .count();
+        say(&format!(
+            "{}: n = {RECORDINGS}, predicted half way: {predicted}, truth inside P10 to P90: {inside}",
+            kind.as_str()
+        ));
         // Eight in ten are promised: fewer is too sure, and all of them too vague.
-        assert!((13..=19).contains(&inside), "{}: {inside} of {RECORDINGS} inside", kind.as_str());
+        assert!(
+            (13..=19).contains(&inside),
+            "{}: {inside} of {RECORDINGS} inside",
+            kind.as_str()
+        );
     }
 }
 
 fn examine(pipeline: &Pipeline, kind: FaultKind, seed: u64) -> Found {
     let recording = Recording::of_fault(kind, seed, QUIET_SECONDS);
-    let outcome = pipeline.run(Roots::of_recording(&recording, 1, 5)).expect("nothing stops the pipeline");
-    let [truth] = recording.truth.as_slice() else { panic!("one fault per recording") };
-    let names = |verdict: &Verdict| verdict.is_anomaly() && verdict.step_end > truth.onset && names_family(verdict, kind);
-    let named = outcome.verdicts().find(names).map(|verdict| verdict.step_end.since(truth.onset));
+    let outcome = pipeline
+        .run(Roots::of_recording(&recording, 1, 5))
+        .expect("nothing stops the pipeline");
+    let [truth] = recording.truth.as_slice() else {
+        panic!("one fault per recording")
+    };
+    let names = |verdict: &Verdict| {
+        verdict.is_anomaly() && verdict.step_end > truth.onset && names_family(verdict, kind)
+    };
+    let named = outcome
+        .verdicts()
+        .find(names)
+        .map(|verdict| verdict.step_end.since(truth.onset));
     let raised = |state| matches!(state, AlertState::Open | AlertState::Predicted);
-    let mut alerts = outcome.transitions.iter().filter(|t| raised(t.to) && t.step_end > truth.onset);
-    let alerted = alerts.next().map(|transition| transition.step_end.since(truth.onset));
-    Found { named, alerted, inside: inside(&outcome, truth) }
+    let mut alerts = outcome
+        .transitions
+        .iter()
+        .filter(|t| raised(t.to) && t.step_end > truth.onset);
+    let alerted = alerts
+        .next()
+        .map(|transition| transition.step_end.since(truth.onset));
+    let before = outcome
+        .verdicts()
+        .filter(|v| v.is_anomaly() && v.step_end <= truth.onset)
+        .count();
+    let after: Vec<String> = outcome
+        .verdicts()
+        .filter(|v| v.step_end > truth.onset && v.step_end.since(truth.onset).as_secs() < 40)
+        .map(|v| {
+            format!(
+                "{:?}/{:.2}",
+                v.state.as_str().chars().next(),
+                v.score.unwrap_or(-1.0)
+            )
+        })
+        .collect();
+    say(&format!(
+        "{} {seed}: before {before} named {named:?} alerted {alerted:?} inside {:?} {}",
+        kind.as_str(),
+        inside(&outcome, truth),
+        after.join(" ")
+    ));
+    Found {
+        named,
+        alerted,
+        inside: inside(&outcome, truth),
+    }
 }
 
 fn names_family(verdict: &Verdict, kind: FaultKind) -> bool {
-    let parts = verdict.parts.iter().take(PARTS).map(|part| part.metric.as_str());
+    let parts = verdict
+        .parts
+        .iter()
+        .take(PARTS)
+        .map(|part| part.metric.as_str());
     let mut named = parts.chain(verdict.series.iter().map(|series| series.metric.as_str()));
-    named.any(|metric| kind.families().iter().any(|family| metric.starts_with(family)))
+    named.any(|metric| {
+        kind.families()
+            .iter()
+            .any(|family| metric.starts_with(family))
+    })
 }
 
 /// Takes the last word that was said in the first half of the way to the breach.
@@ -92,7 +169,11 @@ fn inside(outcome: &Outcome, truth: &Truth) -> Option<bool> {
     let limit = outcome.failures().find(ours)?.limit;
     let breach = truth.breach(limit / truth.capacity)?;
     let half_way = truth.onset.plus(breach.since(truth.onset) / 2);
-    let said = outcome.failures().filter(ours).take_while(|failure| failure.step_end <= half_way).last()?;
+    let said = outcome
+        .failures()
+        .filter(ours)
+        .take_while(|failure| failure.step_end <= half_way)
+        .last()?;
     let seconds = breach.since(said.step_end).as_secs_f64();
     let after_p10 = said.p10_seconds.is_some_and(|p10| p10 <= seconds);
     // Without a P90 the prediction says "perhaps much later", which a breach does not contradict.

@@ -19,7 +19,9 @@ const MOVED: [Service; 2] = [Service::StreamProcessor, Service::Predictor];
 fn partitions_move_between_replicas_and_every_store_equals_the_reference() {
     let _turn = one_world_at_a_time();
     let what = "replicas that share partitions";
-    let Some(mut world) = World::new(what, exactness::SETTINGS).expect("a world") else { return };
+    let Some(mut world) = World::new(what, exactness::SETTINGS).expect("a world") else {
+        return;
+    };
     if let Err(error) = run(&mut world) {
         panic!("{error:?}\n{}", world.tails());
     }
@@ -37,12 +39,25 @@ fn run(world: &mut World) -> anyhow::Result<()> {
 
     // Half of the hosts begin with each replica of ingestion, and repeat to the other.
     let recording = exactness::recording(seed, 800);
-    let urls = vec![world.url(world.place_of(Service::Ingestion)), world.url(other_ingestion)];
+    let urls = vec![
+        world.url(world.place_of(Service::Ingestion)),
+        world.url(other_ingestion),
+    ];
     let ledger = world.folder.join("ledger");
-    let senders = Senders::start(&world.runtime, &world.http, urls, &recording, &ledger, PAUSE)?;
+    let senders = Senders::start(
+        &world.runtime,
+        &world.http,
+        urls,
+        &recording,
+        &ledger,
+        PAUSE,
+    )?;
     let probe = Probe::new(world)?;
 
-    let first: Vec<usize> = MOVED.iter().map(|service| world.place_of(*service)).collect();
+    let first: Vec<usize> = MOVED
+        .iter()
+        .map(|service| world.place_of(*service))
+        .collect();
     for at in &first {
         works(world, *at)?;
     }
@@ -58,7 +73,11 @@ fn run(world: &mut World) -> anyhow::Result<()> {
     }
     // Move 2: the first ones die, and everything is the second ones'.
     for at in &first {
-        anyhow::ensure!(world.processes[*at].kill(), "{} was not running", world.processes[*at].name());
+        anyhow::ensure!(
+            world.processes[*at].kill(),
+            "{} was not running",
+            world.processes[*at].name()
+        );
     }
     all_goes_on(&probe)?;
     // Move 3: they come back and get a share again. A new process counts from zero, so any work is work since then.
@@ -77,23 +96,33 @@ fn run(world: &mut World) -> anyhow::Result<()> {
         world.processes[at].start()?;
         works(world, at)?;
     }
-    for at in 0..world.processes.len() {
-        anyhow::ensure!(world.processes[at].is_alive(), "{} is gone:\n{}", world.processes[at].name(), world.processes[at].tail(3_000));
-    }
-    anyhow::ensure!(senders.are_busy(), "the senders were done before the last move: nothing was in flight");
+    anyhow::ensure!(
+        senders.are_busy(),
+        "the senders were done before the last move: nothing was in flight"
+    );
     senders.finish(&world.runtime, PATIENCE)?;
     let verdict = verdict::reach(world, &probe, &recording, &ledger, PATIENCE)?;
-    say(&format!("5 moves of two services, every replica worked\n{verdict}"));
+    say(&format!(
+        "5 moves of two services, every replica worked\n{verdict}"
+    ));
     anyhow::ensure!(verdict.is_clean(), "seed {seed}:\n{verdict}");
-    anyhow::ensure!(verdict.content.anomalies > 0 && verdict.content.transitions > 0, "nothing happened:\n{verdict}");
+    anyhow::ensure!(
+        verdict.content.anomalies > 0 && verdict.content.transitions > 0,
+        "nothing happened:\n{verdict}"
+    );
     Ok(())
 }
 
 /// Waits until a replica has worked on records since it was started.
 fn works(world: &mut World, at: usize) -> anyhow::Result<()> {
-    eventually(&format!("{} works", world.processes[at].name()), PATIENCE, || {
-        Ok(world.metric(at, "forewarn_stage_records_total")? > 0.0)
-    })
+    eventually(
+        &format!("{} works", world.processes[at].name()),
+        PATIENCE,
+        || {
+            world.supervise()?;
+            Ok(world.metric(at, "forewarn_stage_records_total")? > 0.0)
+        },
+    )
 }
 
 /// Waits until every partition has come past where the log is now.

@@ -4,3 +4,4 @@ mod life;
 mod noise;
 mod properties;
 mod quiet;
+mod scratch;

@@ -34,12 +34,24 @@ pub fn expected_alerts(transitions: &[Transition]) -> String {
 /// As the ledger says.
 pub async fn decisions(postgres: &Postgres) -> anyhow::Result<Vec<Decision>> {
     // Only looks, so it needs neither a name nor a lease.
-    Ok(Ledger::new(postgres.clone(), String::new(), Duration::ZERO, String::new()).decisions().await?)
+    Ok(Ledger::new(
+        postgres.clone(),
+        String::new(),
+        Duration::ZERO,
+        String::new(),
+    )
+    .decisions()
+    .await?)
 }
 
 async fn select<R: DeserializeOwned>(session: &Session, table: &str) -> anyhow::Result<Vec<R>> {
-    let rows = session.query(&format!("SELECT row_to_json(t) FROM {table} t"), &[]).await?;
-    Ok(rows.iter().map(|row| row.try_get::<_, Json<R>>(0).map(|json| json.0)).collect::<Result<_, _>>()?)
+    let rows = session
+        .query(&format!("SELECT row_to_json(t) FROM {table} t"), &[])
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| row.try_get::<_, Json<R>>(0).map(|json| json.0))
+        .collect::<Result<_, _>>()?)
 }
 
 fn section<R: Serialize>(table: &str, rows: &[R]) -> String {

@@ -7,7 +7,8 @@ use forewarn_bus::{Derived, Halt};
 use forewarn_config::Settings;
 use forewarn_features::FeatureSets;
 use forewarn_messages::{
-    Body, FailurePrediction, FeatureVector, Headers, Prediction, ProcessedMetric, SystemMetric, Verdict,
+    Body, FailurePrediction, FeatureVector, Headers, Prediction, ProcessedMetric, SystemMetric,
+    Verdict,
 };
 use forewarn_predictor::Judge;
 use forewarn_rules::RuleSet;
@@ -15,9 +16,9 @@ use forewarn_store::influxdb::{Lines, points};
 use forewarn_store::ledger::Ledger;
 use forewarn_stream_processor::{Processor, StepConfig};
 
-use super::{Decision, Transition};
 use super::replay::{Replay, replay};
 use super::roots::Roots;
+use super::{Decision, Transition};
 use crate::judge::Points;
 
 /// Everything that determines what follows from a log.
@@ -50,8 +51,11 @@ impl Pipeline {
     /// When the settings are wrong.
     pub fn from_settings(settings: &mut Settings) -> anyhow::Result<Self> {
         let extra: Vec<forewarn_features::FeatureSetConfig> = settings.section("feature_sets");
-        let sets = FeatureSets::standard().with(&extra).map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
-        let rules = RuleSet::new(settings.section("rules")).map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
+        let sets = FeatureSets::standard()
+            .with(&extra)
+            .map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
+        let rules = RuleSet::new(settings.section("rules"))
+            .map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
         let alerter: forewarn_alerter::Config = settings.section("alerter");
         let pipeline = Self {
             sets: Arc::new(sets),
@@ -87,12 +91,25 @@ impl Pipeline {
         for (number, records) in (0_u32..).zip(&roots.partitions) {
             let processor = Processor::new(Arc::clone(&self.sets), self.processor.clone());
             let of_processor = replay(processor, number, records.iter().cloned())?;
-            let judge = Judge::new(Arc::clone(&self.sets), Arc::clone(&self.rules), self.judge.clone());
-            judged.push(replay(judge, number, of_processor.records::<Processor>(number))?);
+            let judge = Judge::new(
+                Arc::clone(&self.sets),
+                Arc::clone(&self.rules),
+                self.judge.clone(),
+            );
+            judged.push(replay(
+                judge,
+                number,
+                of_processor.records::<Processor>(number),
+            )?);
             processed.push(of_processor);
         }
         let transitions = self.alerts(&judged, decisions);
-        Ok(Outcome { roots, processed, judged, transitions })
+        Ok(Outcome {
+            roots,
+            processed,
+            judged,
+            transitions,
+        })
     }
 
     fn alerts(&self, judged: &[Replay], decisions: Vec<Decision>) -> Vec<Transition> {
@@ -100,8 +117,16 @@ impl Pipeline {
         for (partition, replay) in (0..).zip(judged) {
             for (offset, derived) in (0..).zip(&replay.derived) {
                 let (log_time, src, prediction) = (derived.log_time, derived.src, decode(derived));
-                let message = Message { partition, offset, log_time, src, prediction };
-                merge.push(message).expect("a partition of the reference has one history");
+                let message = Message {
+                    partition,
+                    offset,
+                    log_time,
+                    src,
+                    prediction,
+                };
+                merge
+                    .push(message)
+                    .expect("a partition of the reference has one history");
             }
         }
         let mut machine = Machine::new(Arc::clone(&self.rules), self.machine.clone());
@@ -129,18 +154,20 @@ impl Outcome {
 
     /// Every verdict, partition by partition.
     pub fn verdicts(&self) -> impl Iterator<Item = Verdict> + '_ {
-        self.predictions().filter_map(|prediction| match prediction {
-            Prediction::Verdict(verdict) => Some(verdict),
-            _ => None,
-        })
+        self.predictions()
+            .filter_map(|prediction| match prediction {
+                Prediction::Verdict(verdict) => Some(verdict),
+                _ => None,
+            })
     }
 
     /// Every failure prediction with its updates and its end, partition by partition.
     pub fn failures(&self) -> impl Iterator<Item = FailurePrediction> + '_ {
-        self.predictions().filter_map(|prediction| match prediction {
-            Prediction::Failure(failure) => Some(failure),
-            _ => None,
-        })
+        self.predictions()
+            .filter_map(|prediction| match prediction {
+                Prediction::Failure(failure) => Some(failure),
+                _ => None,
+            })
     }
 
     /// What the projector's tables have to hold.
@@ -166,15 +193,22 @@ impl Outcome {
             found.add_lines(&lines);
         };
         for record in self.roots.partitions.iter().flatten() {
-            let pairs = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-            let body = Headers::from_pairs(pairs).and_then(|headers| SystemMetric::decode(&headers, &record.body));
+            let pairs = record
+                .headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_slice()));
+            let body = Headers::from_pairs(pairs)
+                .and_then(|headers| SystemMetric::decode(&headers, &record.body));
             // What cannot be read went to dead_letters.
             if let Ok(body) = body {
                 add(&mut |lines| points::of_system_metric(&body, lines));
             }
         }
         for (_, body) in bodies::<ProcessedMetric>(&self.processed) {
-            add(&mut |lines| points::of_processed_metric(&body, sets, lines).expect("the sets are those of the run"));
+            add(&mut |lines| {
+                points::of_processed_metric(&body, sets, lines)
+                    .expect("the sets are those of the run")
+            });
         }
         for (_, body) in bodies::<Prediction>(&self.judged) {
             add(&mut |lines| points::of_prediction(&body, lines));
@@ -184,7 +218,10 @@ impl Outcome {
 }
 
 fn bodies<B: Body>(replays: &[Replay]) -> impl Iterator<Item = (&Derived, B)> + '_ {
-    replays.iter().flat_map(|replay| &replay.derived).map(|derived| (derived, decode(derived)))
+    replays
+        .iter()
+        .flat_map(|replay| &replay.derived)
+        .map(|derived| (derived, decode(derived)))
 }
 
 fn decode<B: Body>(derived: &Derived) -> B {
