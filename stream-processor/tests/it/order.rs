@@ -22,7 +22,10 @@ fn rough(seed: u64, steps: u64, hosts: usize) -> Vec<Sent> {
 fn by_resource(records: &[ProcessedMetric]) -> BTreeMap<String, Vec<Vec<u8>>> {
     let mut sorted: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
     for record in records {
-        sorted.entry(record.key()).or_default().push(record.to_json());
+        sorted
+            .entry(record.key())
+            .or_default()
+            .push(record.to_json());
     }
     sorted
 }
@@ -31,12 +34,19 @@ fn by_resource(records: &[ProcessedMetric]) -> BTreeMap<String, Vec<Vec<u8>>> {
 fn how_resources_are_interleaved_does_not_matter() {
     let sent = rough(7, 120, 4);
     let mut as_sent = World::new();
-    let expected: Vec<_> = sent.iter().flat_map(|sent| as_sent.samples(0, &sent.batch)).collect();
+    let expected: Vec<_> = sent
+        .iter()
+        .flat_map(|sent| as_sent.samples(0, &sent.batch))
+        .collect();
     for seed in 0..8 {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut queues: BTreeMap<&ResourceKey, std::collections::VecDeque<&SampleBatch>> = BTreeMap::new();
+        let mut queues: BTreeMap<&ResourceKey, std::collections::VecDeque<&SampleBatch>> =
+            BTreeMap::new();
         for sent in &sent {
-            queues.entry(&sent.batch.resource).or_default().push_back(&sent.batch);
+            queues
+                .entry(&sent.batch.resource)
+                .or_default()
+                .push_back(&sent.batch);
         }
         let mut world = World::new();
         let mut found = Vec::new();
@@ -50,7 +60,11 @@ fn how_resources_are_interleaved_does_not_matter() {
             }
         }
         assert_eq!(by_resource(&found), by_resource(&expected), "seed {seed}");
-        assert_eq!(world.processor.counts(), as_sent.processor.counts(), "seed {seed}");
+        assert_eq!(
+            world.processor.counts(),
+            as_sent.processor.counts(),
+            "seed {seed}"
+        );
     }
 }
 
@@ -72,15 +86,25 @@ fn going_on_from_a_snapshot_at_any_record_gives_the_same_records() {
     let expected = run(&mut straight, 0..sent.len());
     assert!(expected.len() > 150, "{}", expected.len());
     let counts = straight.processor.counts();
-    assert!(counts.late > 0 && counts.duplicates > 0 && counts.incomplete > 0, "{counts:?}");
+    assert!(
+        counts.late > 0 && counts.duplicates > 0 && counts.incomplete > 0,
+        "{counts:?}"
+    );
     for at in (0..sent.len()).step_by(9) {
         let mut first = World::new();
         let mut found = run(&mut first, 0..at);
         let mut second = World::new();
-        second.processor.restore(&first.processor.snapshot()).expect("of the same settings");
+        second
+            .processor
+            .restore(&first.processor.snapshot())
+            .expect("of the same settings");
         found.extend(run(&mut second, at..sent.len()));
         assert_eq!(found, expected, "snapshot at {at}");
-        assert_eq!(second.processor.snapshot(), straight.processor.snapshot(), "snapshot at {at}");
+        assert_eq!(
+            second.processor.snapshot(),
+            straight.processor.snapshot(),
+            "snapshot at {at}"
+        );
     }
 }
 
@@ -91,17 +115,32 @@ fn a_snapshot_of_other_settings_or_of_nonsense_is_refused() {
         world.samples(0, &sent.batch);
     }
     let snapshot = world.processor.snapshot();
-    let mut other = World::with(StepConfig { allowed_delay_steps: 2, ..StepConfig::default() });
-    let error = other.processor.restore(&snapshot).expect_err("other settings");
-    assert!(error.to_string().contains("other feature sets or settings"), "{error}");
+    let mut other = World::with(StepConfig {
+        allowed_delay_steps: 2,
+        ..StepConfig::default()
+    });
+    let error = other
+        .processor
+        .restore(&snapshot)
+        .expect_err("other settings");
+    assert!(
+        error.to_string().contains("other feature sets or settings"),
+        "{error}"
+    );
     for cut in [0, 1, 7, snapshot.len() / 2, snapshot.len() - 1] {
-        assert!(World::new().processor.restore(&snapshot[..cut]).is_err(), "{cut}");
+        assert!(
+            World::new().processor.restore(&snapshot[..cut]).is_err(),
+            "{cut}"
+        );
     }
 }
 
 #[test]
 fn beyond_the_cap_the_quietest_resource_starts_anew() {
-    let mut world = World::with(StepConfig { max_resources: 3, ..StepConfig::default() });
+    let mut world = World::with(StepConfig {
+        max_resources: 3,
+        ..StepConfig::default()
+    });
     let batch = |name: &str, second: i64| {
         let sample = Sample {
             metric: metric::MEMORY_UTILIZATION.into(),
@@ -110,7 +149,13 @@ fn beyond_the_cap_the_quietest_resource_starts_anew() {
             time: EventTime(second * 1_000),
             value: 0.5,
         };
-        SampleBatch::new(ResourceKey::new(name), Kind::Server, "host", StepLength::SECOND, vec![sample])
+        SampleBatch::new(
+            ResourceKey::new(name),
+            Kind::Server,
+            "host",
+            StepLength::SECOND,
+            vec![sample],
+        )
     };
     for second in 0..3 {
         for name in ["a", "b", "c"] {
@@ -119,7 +164,10 @@ fn beyond_the_cap_the_quietest_resource_starts_anew() {
     }
     // `a` was heard of first, so it makes room for `d`; `b` goes on as before.
     world.samples(0, &batch("d", 3));
-    assert_eq!((world.processor.evicted(), world.processor.size().0), (1, 3));
+    assert_eq!(
+        (world.processor.evicted(), world.processor.size().0),
+        (1, 3)
+    );
     assert_eq!(world.samples(0, &batch("b", 3)).len(), 1);
     assert_eq!(world.samples(0, &batch("a", 3)).len(), 0);
     assert_eq!(world.processor.evicted(), 2);

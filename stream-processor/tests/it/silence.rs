@@ -15,7 +15,13 @@ fn batch(name: &str, second: i64, interval: u32) -> SampleBatch {
         value: 0.5,
     };
     let interval = StepLength::from_millis(interval).expect("within range");
-    SampleBatch::new(ResourceKey::new(name), Kind::Server, "host", interval, vec![sample])
+    SampleBatch::new(
+        ResourceKey::new(name),
+        Kind::Server,
+        "host",
+        interval,
+        vec![sample],
+    )
 }
 
 /// The changes among the records; vectors are counted only.
@@ -28,10 +34,16 @@ fn lines(world: &mut World, log_second: i64, send: Option<SampleBatch>) -> Strin
         Some(batch) => format!("{log_second}s {} ->", batch.resource.resource),
         None => format!("{log_second}s tick ->"),
     };
-    let vectors = out.iter().filter(|record| matches!(record, ProcessedMetric::Vector(_))).count();
+    let vectors = out
+        .iter()
+        .filter(|record| matches!(record, ProcessedMetric::Vector(_)))
+        .count();
     for record in &out {
         if let ProcessedMetric::Resource(change) = record {
-            text += &format!(" {} {} after {}", change.resource.resource, change.state, change.step_end);
+            text += &format!(
+                " {} {} after {}",
+                change.resource.resource, change.state, change.step_end
+            );
         }
     }
     if vectors > 0 {
@@ -70,7 +82,8 @@ fn a_silent_resource_is_told_once_and_so_is_its_return() {
         72s web-01 -> 1 vectors
         101s tick ->
         102s tick -> web-01 silent after 73000
-    "#]].assert_eq(&text);
+    "#]]
+    .assert_eq(&text);
 }
 
 #[test]
@@ -92,7 +105,8 @@ fn a_slow_source_is_given_three_of_its_intervals() {
         179s tick ->
         180s tick -> b silent after 60000
         181s tick ->
-    "#]].assert_eq(&text);
+    "#]]
+    .assert_eq(&text);
 }
 
 #[test]
@@ -111,7 +125,10 @@ fn imported_history_is_no_sign_of_life() {
     let mut world = World::new();
     let mut text = String::new();
     for second in 0..3 {
-        let history = SampleBatch { backfill: true, ..batch("old", second, 1_000) };
+        let history = SampleBatch {
+            backfill: true,
+            ..batch("old", second, 1_000)
+        };
         text += &lines(&mut world, second, Some(history));
     }
     text += &lines(&mut world, 1_000, None);
@@ -120,5 +137,6 @@ fn imported_history_is_no_sign_of_life() {
         1s old ->
         2s old -> 3 vectors
         1000s tick ->
-    "#]].assert_eq(&text);
+    "#]]
+    .assert_eq(&text);
 }

@@ -20,7 +20,10 @@ impl World {
 
     pub(crate) fn with(config: StepConfig) -> Self {
         let processor = Processor::new(Arc::new(FeatureSets::standard()), config);
-        Self { processor, offset: 0 }
+        Self {
+            processor,
+            offset: 0,
+        }
     }
 
     pub(crate) fn samples(&mut self, log_time: i64, batch: &SampleBatch) -> Vec<ProcessedMetric> {
@@ -28,11 +31,20 @@ impl World {
     }
 
     pub(crate) fn tick(&mut self, log_time: i64) -> Vec<ProcessedMetric> {
-        self.apply(log_time, SystemMetric::Tick(Tick { log: log(), genesis: false }))
+        self.apply(
+            log_time,
+            SystemMetric::Tick(Tick {
+                log: log(),
+                genesis: false,
+            }),
+        )
     }
 
     pub(crate) fn apply(&mut self, log_time: i64, input: SystemMetric) -> Vec<ProcessedMetric> {
-        let cause = Cause { src: Src::root(log(), 0, self.offset), log_time: LogTime(log_time) };
+        let cause = Cause {
+            src: Src::root(log(), 0, self.offset),
+            log_time: LogTime(log_time),
+        };
         self.offset += 1;
         let mut out = Vec::new();
         self.processor.apply(input, &cause, &mut out);

@@ -4,4 +4,3 @@ mod life;
 mod noise;
 mod properties;
 mod quiet;
-mod scratch;
