@@ -44,8 +44,7 @@ struct Tally {
 impl Tally {
     #[inline(always)]
     fn add<const WHOLE: bool>(&mut self, pair: &Pair) {
-        for i in 0..2 * LANES {
-            let x = pair[i];
+        for (i, &x) in pair.iter().enumerate() {
             if WHOLE {
                 self.sum[i] += x;
             } else {
