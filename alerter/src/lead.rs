@@ -287,6 +287,7 @@ impl<'a> Term<'a> {
         self.since_turn += 1;
         if !is_record || self.since_turn >= TURN {
             self.since_turn = 0;
+            self.confirm_ends();
             self.pipeline
                 .turn(usize::try_from(INTERVAL_MESSAGES).unwrap_or(usize::MAX));
             self.balance()?;
@@ -355,6 +356,18 @@ impl<'a> Term<'a> {
             .flush(STUCK)
             .context("cannot write a dead letter")?;
         Ok(())
+    }
+
+    /// Before a partition is left out the log itself is asked whether it has nothing more. Rare: its writer is gone,
+    /// or was. A log that does not answer lets nobody be left out.
+    fn confirm_ends(&mut self) {
+        for partition in self.pipeline.stragglers() {
+            let next = self.lanes[partition as usize].next_offset;
+            let bounds = self.lead.log.bounds(place(partition));
+            if !bounds.is_ok_and(|bounds| next >= bounds.end) {
+                self.pipeline.not_at_end(partition);
+            }
+        }
     }
 
     /// Stops reading partitions that are far ahead of the others, and goes on when the others have come.

@@ -199,6 +199,27 @@ impl Merge {
         self.lanes[partition as usize].at_end = true;
     }
 
+    /// Partitions that [`Merge::next`] would leave out if they were in the way: the caller makes sure that the reader
+    /// really stands at their ends, since a writer that catches up may have gone on after it was last asked.
+    #[must_use]
+    pub fn stragglers(&self) -> Vec<u32> {
+        let lanes = 0..self.lanes.len();
+        let may_be = |index: &usize| {
+            !self.lanes[*index].left_out
+                && self.lanes[*index].waiting.is_empty()
+                && self.may_be_left_out(*index)
+        };
+        lanes.filter(may_be).map(|index| index as u32).collect()
+    }
+
+    /// There is more in this partition than the reader has seen.
+    ///
+    /// # Panics
+    /// If the partition is not among those that the merge was made for.
+    pub fn not_at_end(&mut self, partition: u32) {
+        self.lanes[partition as usize].at_end = false;
+    }
+
     /// The next message that may pass, if there is one yet.
     #[allow(
         clippy::should_implement_trait,
@@ -463,6 +484,11 @@ mod tests {
             [],
             "the reader does not stand at its end"
         );
+        merge.at_end(1);
+        assert_eq!(merge.stragglers(), [1]);
+        // The writer has gone on since the reader stood at the end.
+        merge.not_at_end(1);
+        assert_eq!((drain(&mut merge), merge.stragglers()), (vec![], vec![]));
         merge.at_end(1);
         assert_eq!(drain(&mut merge).len(), 3);
         let [decision] = merge.take_decisions()[..] else {

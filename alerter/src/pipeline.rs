@@ -67,6 +67,17 @@ impl Pipeline {
         self.merge.at_end(partition);
     }
 
+    /// See [`Merge::stragglers`].
+    #[must_use]
+    pub fn stragglers(&self) -> Vec<u32> {
+        self.merge.stragglers()
+    }
+
+    /// See [`Merge::not_at_end`].
+    pub fn not_at_end(&mut self, partition: u32) {
+        self.merge.not_at_end(partition);
+    }
+
     /// Lets pass what may, at most `limit` messages, into the current interval. Says how many did.
     pub fn turn(&mut self, limit: usize) -> usize {
         let mut passed = 0;

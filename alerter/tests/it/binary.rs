@@ -1,6 +1,7 @@
 //! The program itself: lines on its standard output, and nothing lost or repeated however often it is killed.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -11,6 +12,8 @@ use crate::support::wait;
 struct Program {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
+    /// What it logs.
+    log: PathBuf,
 }
 
 impl Program {
@@ -38,7 +41,11 @@ impl Program {
                 kept.lock().expect("nobody panics with it").push(line);
             }
         });
-        Self { child, lines }
+        Self {
+            child,
+            lines,
+            log: config.with_extension("log"),
+        }
     }
 
     fn lines(&self) -> Vec<String> {
@@ -55,6 +62,12 @@ impl Drop for Program {
         // SIGKILL: nothing of it runs any more.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let last: Vec<&str> = log.lines().rev().take(40).collect();
+            let last: Vec<&str> = last.into_iter().rev().collect();
+            eprintln!("the alerter's last words:\n{}", last.join("\n"));
+        }
     }
 }
 
