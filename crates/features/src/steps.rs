@@ -379,9 +379,8 @@ impl Steps {
             }
         }
         if !late.is_empty() {
-            let count = late.iter().filter(|sample| self.is_late(sample)).count();
+            let count = self.work_in(engine, set, &late);
             self.count_late(engine, count);
-            self.work_in(engine, set, &late);
         }
     }
 
@@ -554,20 +553,25 @@ impl Steps {
         vector
     }
 
-    /// Works in late samples of one step.
-    fn work_in(&mut self, engine: &mut Engine, set: &FeatureSet, late: &[Arrived]) {
-        let Some(closed) = self.closed else { return };
+    /// Works in late samples of one step; gives how many of them count as late, which is once each: what had come
+    /// before, in time or not, is a repetition.
+    fn work_in(&mut self, engine: &mut Engine, set: &FeatureSet, late: &[Arrived]) -> usize {
+        let Some(closed) = self.closed else { return 0 };
+        let mut count = 0;
         let plan = self.plan(engine);
         let step = self.step.millis();
         let mut stale: BTreeSet<(usize, i64)> = BTreeSet::new();
         let mut old: BTreeMap<SeriesNumber, f64> = BTreeMap::new();
         let firsts: Vec<usize> = reading::first_operands(set).collect();
         let mut step_end = 0;
-        for Arrived { number, point } in late {
+        for arrived in late {
+            let Arrived { number, point } = arrived;
+            let is_late = usize::from(self.is_late(arrived));
             let end = self.step.end_of(EventTime(point.time)).millis();
             step_end = end;
             let place = self.recent.iter().position(|recent| *recent == end);
             let Some(series) = self.series.get_mut(*number) else {
+                count += is_late;
                 continue;
             };
             if let Some(place) = place {
@@ -576,11 +580,15 @@ impl Steps {
             }
             if end <= closed - LATE_STEPS * step {
                 old.insert(*number, point.value);
+                count += is_late;
                 continue;
             }
             match series.insert_late(*point, step) {
-                Late::Taken => {}
-                Late::Superseded => continue,
+                Late::Taken => count += is_late,
+                Late::Superseded => {
+                    count += is_late;
+                    continue;
+                }
                 Late::Duplicate => {
                     engine.counts.duplicates += 1;
                     continue;
@@ -641,6 +649,7 @@ impl Steps {
                 }
             }
         }
+        count
     }
 
     /// Goes over to another step. Open steps are put together anew, and windows begin anew.

@@ -227,10 +227,7 @@ fn a_late_sample_of_the_minute_that_just_ended_enters_its_median() {
         ]);
     }
     let last = world.send(&[("a", 183_000, 183.0), ("c", 183_000, 0.0)]);
-    assert!(
-        last.ends_with("[184000 a.median_5m=119.5 late=2]") || last.contains("a.median_5m=119.5"),
-        "{last}"
-    );
+    assert!(last.contains("a.median_5m=119.5"), "{last}");
 }
 
 fn wild_time() -> impl Strategy<Value = i64> {
