@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use forewarn_alerter::{Config, Receiver, ReceiverConfig};
 use forewarn_bus::{Config as LogConfig, KafkaLog};
 use forewarn_config::Settings;
-use forewarn_rules::{RuleConfig, RuleSet};
+use forewarn_rules::RuleSet;
 use forewarn_service::{Context, Service};
 use forewarn_store::postgres::{Config as PostgresConfig, Postgres};
 
@@ -30,16 +30,7 @@ struct Sections {
 }
 
 fn configure(settings: &mut Settings) -> Sections {
-    let rules =
-        RuleSet::new(settings.section::<Vec<RuleConfig>>("rules")).unwrap_or_else(|errors| {
-            for error in errors {
-                settings.refuse(
-                    &format!("rules.{}.{}", error.rule, error.field),
-                    error.problem,
-                );
-            }
-            RuleSet::default()
-        });
+    let rules = settings.made("rules", RuleSet::new);
     let mut receivers: Vec<Receiver> = Vec::new();
     for config in settings.section::<Vec<ReceiverConfig>>("receivers") {
         let path = format!("receivers.{}", config.name());

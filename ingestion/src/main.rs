@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use forewarn_bus::{Config as LogConfig, KafkaLog};
 use forewarn_config::Settings;
-use forewarn_features::{FeatureSetConfig, FeatureSets};
+use forewarn_features::FeatureSets;
 use forewarn_ingestion::{Config, Recording};
 use forewarn_service::{Context, Service};
 use forewarn_store::influxdb::Config as InfluxConfig;
@@ -25,15 +25,7 @@ struct Sections {
 }
 
 fn configure(settings: &mut Settings) -> Sections {
-    let extra: Vec<FeatureSetConfig> = settings.section("feature_sets");
-    let sets = FeatureSets::standard()
-        .with(&extra)
-        .unwrap_or_else(|mistakes| {
-            for mistake in mistakes {
-                settings.refuse(&mistake.path, mistake.problem);
-            }
-            FeatureSets::standard()
-        });
+    let sets = settings.made("feature_sets", FeatureSets::extended);
     let influxdb = settings.checked("influxdb", InfluxConfig::mistakes);
     Sections {
         log: settings.checked("log", LogConfig::mistakes),

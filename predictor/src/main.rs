@@ -7,9 +7,9 @@ use forewarn_bus::{
     CheckpointConfig, Checkpoints, Config as LogConfig, KafkaLog, Log, StageOptions, run_stage,
 };
 use forewarn_config::Settings;
-use forewarn_features::{FeatureSetConfig, FeatureSets};
+use forewarn_features::FeatureSets;
 use forewarn_predictor::{Config, Judge, projector};
-use forewarn_rules::{RuleConfig, RuleSet};
+use forewarn_rules::RuleSet;
 use forewarn_service::{Context, Service};
 use forewarn_store::postgres::{Config as PostgresConfig, Postgres};
 
@@ -33,25 +33,8 @@ struct Sections {
 }
 
 fn configure(settings: &mut Settings) -> Sections {
-    let extra: Vec<FeatureSetConfig> = settings.section("feature_sets");
-    let sets = FeatureSets::standard()
-        .with(&extra)
-        .unwrap_or_else(|mistakes| {
-            for mistake in mistakes {
-                settings.refuse(&mistake.path, mistake.problem);
-            }
-            FeatureSets::standard()
-        });
-    let rules =
-        RuleSet::new(settings.section::<Vec<RuleConfig>>("rules")).unwrap_or_else(|errors| {
-            for error in errors {
-                settings.refuse(
-                    &format!("rules.{}.{}", error.rule, error.field),
-                    error.problem,
-                );
-            }
-            RuleSet::default()
-        });
+    let sets = settings.made("feature_sets", FeatureSets::extended);
+    let rules = settings.made("rules", RuleSet::new);
     Sections {
         log: settings.checked("log", LogConfig::mistakes),
         checkpoints: settings.checked("checkpoints", CheckpointConfig::mistakes),

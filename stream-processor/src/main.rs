@@ -8,7 +8,7 @@ use forewarn_bus::{
     run_stage,
 };
 use forewarn_config::Settings;
-use forewarn_features::{FeatureSetConfig, FeatureSets};
+use forewarn_features::FeatureSets;
 use forewarn_service::{Context, Service};
 use forewarn_stream_processor::{Processor, StepConfig};
 
@@ -30,15 +30,7 @@ struct Sections {
 }
 
 fn configure(settings: &mut Settings) -> Sections {
-    let extra: Vec<FeatureSetConfig> = settings.section("feature_sets");
-    let sets = FeatureSets::standard()
-        .with(&extra)
-        .unwrap_or_else(|mistakes| {
-            for mistake in mistakes {
-                settings.refuse(&mistake.path, mistake.problem);
-            }
-            FeatureSets::standard()
-        });
+    let sets = settings.made("feature_sets", FeatureSets::extended);
     Sections {
         log: settings.checked("log", LogConfig::mistakes),
         checkpoints: settings.checked("checkpoints", CheckpointConfig::mistakes),

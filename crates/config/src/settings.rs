@@ -106,6 +106,22 @@ impl Settings {
         config
     }
 
+    /// Makes something of a section, and adds what its maker finds wrong: each mistake as its path and what is wrong.
+    /// `T`'s default stands in, so that the mistakes of other sections are found too.
+    pub fn made<C, T, M>(&mut self, name: &str, make: impl FnOnce(C) -> Result<T, Vec<M>>) -> T
+    where
+        C: DeserializeOwned + Default,
+        T: Default,
+        M: Into<(String, String)>,
+    {
+        make(self.section(name)).unwrap_or_else(|mistakes| {
+            for (path, problem) in mistakes.into_iter().map(Into::into) {
+                self.refuse(&path, problem);
+            }
+            T::default()
+        })
+    }
+
     /// Adds a mistake that only the owner can see, such as two settings that do not go together.
     pub fn refuse(&mut self, path: &str, problem: impl Into<String>) {
         let path = KeyPath::parse(path);

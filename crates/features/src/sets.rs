@@ -32,11 +32,24 @@ pub struct SetError {
     pub problem: String,
 }
 
+/// As settings want to hear it.
+impl From<SetError> for (String, String) {
+    fn from(error: SetError) -> Self {
+        (error.path, error.problem)
+    }
+}
+
 /// All feature sets that are in force.
 #[derive(Clone, Debug)]
 pub struct FeatureSets {
     sets: Vec<FeatureSet>,
     digest: String,
+}
+
+impl Default for FeatureSets {
+    fn default() -> Self {
+        Self::standard()
+    }
 }
 
 impl FeatureSets {
@@ -50,14 +63,15 @@ impl FeatureSets {
             .expect("the compiled-in sets are valid")
     }
 
-    /// These sets and the user's own.
+    /// The compiled-in sets and the user's own.
     ///
     /// # Errors
     /// Every mistake in them, each with its path.
-    pub fn with(&self, extra: &[FeatureSetConfig]) -> Result<Self, Vec<SetError>> {
-        let standard = standard_configs();
-        let all: Vec<_> = standard.iter().chain(extra).cloned().collect();
-        Self::from_configs(&all, |index| match index.checked_sub(standard.len()) {
+    pub fn extended(own: Vec<FeatureSetConfig>) -> Result<Self, Vec<SetError>> {
+        let mut all = standard_configs();
+        let standard = all.len();
+        all.extend(own);
+        Self::from_configs(&all, |index| match index.checked_sub(standard) {
             Some(own) => format!("feature_sets[{own}]"),
             None => "standard".to_owned(),
         })

@@ -20,6 +20,16 @@ pub struct RuleError {
     pub problem: String,
 }
 
+/// As settings want to hear it.
+impl From<RuleError> for (String, String) {
+    fn from(error: RuleError) -> Self {
+        (
+            format!("rules.{}.{}", error.rule, error.field),
+            error.problem,
+        )
+    }
+}
+
 /// One checked rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {

@@ -105,9 +105,7 @@ fn all_mistakes_are_told_at_once_with_their_paths() {
         "#,
     )
     .expect("well-formed");
-    let errors = FeatureSets::standard()
-        .with(&[config])
-        .expect_err("wrong in many ways");
+    let errors = FeatureSets::extended(vec![config]).expect_err("wrong in many ways");
     let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
     expect![[r#"
         feature_sets[0].name: expected lower-case letters, digits and underscores, beginning with a letter
@@ -136,13 +134,12 @@ fn an_id_is_taken_once_and_the_digest_tells_definitions_apart() {
         );
         toml::from_str(&text).expect("well-formed")
     };
-    let standard = FeatureSets::standard();
-    let error = standard.with(&[own(1, 1.0)]).expect_err("taken");
+    let error = FeatureSets::extended(vec![own(1, 1.0)]).expect_err("taken");
     assert_eq!(
         error[0].to_string(),
         "feature_sets[0].name: feature set `host/1` exists already, raise its version or rename it"
     );
-    let with = |floor| standard.with(&[own(2, floor)]).expect("fine");
+    let with = |floor| FeatureSets::extended(vec![own(2, floor)]).expect("fine");
     assert_ne!(with(1.0).digest(), with(2.0).digest());
     assert_eq!(with(1.0).digest(), with(1.0).digest());
     assert_eq!(

@@ -50,12 +50,8 @@ impl Pipeline {
     /// # Errors
     /// When the settings are wrong.
     pub fn from_settings(settings: &mut Settings) -> anyhow::Result<Self> {
-        let extra: Vec<forewarn_features::FeatureSetConfig> = settings.section("feature_sets");
-        let sets = FeatureSets::standard()
-            .with(&extra)
-            .map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
-        let rules = RuleSet::new(settings.section("rules"))
-            .map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
+        let sets = settings.made("feature_sets", FeatureSets::extended);
+        let rules = settings.made("rules", RuleSet::new);
         let alerter: forewarn_alerter::Config = settings.section("alerter");
         let pipeline = Self {
             sets: Arc::new(sets),
