@@ -240,10 +240,10 @@ COMMENT ON TABLE resource_minutes IS 'One row per resource and minute: its worst
 COMMENT ON COLUMN resource_minutes.tenant IS 'The owner; default unless tenants are configured.';
 COMMENT ON COLUMN resource_minutes.resource IS 'Whom it is about: the name under which it sends metrics.';
 COMMENT ON COLUMN resource_minutes.minute_at IS 'Start of the minute.';
-COMMENT ON COLUMN resource_minutes.max_score IS 'The highest score; null if no step was scored.';
+COMMENT ON COLUMN resource_minutes.max_score IS 'The highest score, of the resource as a whole or of one metric; null if no step was scored.';
 COMMENT ON COLUMN resource_minutes.max_score_at IS 'End of the step that had it.';
-COMMENT ON COLUMN resource_minutes.max_metric IS 'The metric with the largest part in it, when it was an anomaly.';
+COMMENT ON COLUMN resource_minutes.max_metric IS 'The metric whose score it is, or the one with the largest part in it; null if nothing was unusual.';
 COMMENT ON COLUMN resource_minutes.scored_steps IS 'Steps that were scored, anomalous ones included.';
-COMMENT ON COLUMN resource_minutes.anomalous_steps IS 'Steps whose score was above 1.';
+COMMENT ON COLUMN resource_minutes.anomalous_steps IS 'Steps with an anomaly, of the resource as a whole or of one metric.';
 COMMENT ON COLUMN resource_minutes.learning_steps IS 'Steps too early to judge.';
 COMMENT ON COLUMN resource_minutes.other_steps IS 'Steps without values, or outside what the model was made for.';

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use forewarn_messages::{SeriesVerdict, Verdict};
 use forewarn_rules::{AnomalyRule, Rule, RuleConfig};
-use forewarn_types::{AlertState, EventTime, VerdictState};
+use forewarn_types::{AlertState, EventTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -29,10 +29,7 @@ pub(super) struct Episode {
 impl Work<'_> {
     pub(super) fn judge_anomaly(&mut self, verdict: &Verdict) {
         // Unknown is never normal: only a score can begin, break or end an episode.
-        let Some(score) = verdict
-            .score
-            .filter(|_| verdict.state == VerdictState::Scored)
-        else {
+        let Some((score, _)) = verdict.highest() else {
             return;
         };
         for rule in self.rules.rules() {

@@ -8,8 +8,9 @@
 //! Semantics, by rule:
 //! - *threshold*: pending when the condition begins to hold, open when it has held for `for` and `consecutive` steps,
 //!   resolved when it ceases. Steps without values count for nothing.
-//! - *anomaly*: open when `consecutive` scored steps in a row are above the score; resolved by the first scored step
-//!   that comes `anomaly_quiet` after the last one above. One episode, one alert.
+//! - *anomaly*: open when `consecutive` scored steps in a row are above the score, the resource as a whole or one of its
+//!   metrics; resolved by the first scored step that comes `anomaly_quiet` after the last one above. One episode, one
+//!   alert.
 //! - *failure prediction*: predicted while a prediction within the rule's horizon stands, open when the limit is
 //!   reached, resolved when the level falls back. Who can fail in the same way has one alert: the first rule that
 //!   finds it keeps it, and threshold rules about the same thing stand back until it is over ([`failure`]).
@@ -280,7 +281,7 @@ impl Machine {
     fn is_of_interest(&self, prediction: &Prediction) -> bool {
         match prediction {
             Prediction::Verdict(verdict) => {
-                let score = verdict.score.map(f64::from);
+                let score = verdict.highest().map(|(score, _)| f64::from(score));
                 let above = |rule: &Rule| match rule.config() {
                     RuleConfig::Anomaly(anomaly) => {
                         score.is_some_and(|score| score > anomaly.min_score)

@@ -1,7 +1,9 @@
 //! Test harness: messages about one resource, second by second, and the timeline of what follows.
 
 use expect_test::Expect;
-use forewarn_messages::{ConditionChange, FailurePrediction, Part, ResourceChange, Tick, Verdict};
+use forewarn_messages::{
+    ConditionChange, FailurePrediction, Part, ResourceChange, SeriesVerdict, Tick, Verdict,
+};
 use forewarn_rules::breach_subject;
 use forewarn_types::{
     FailureKind, LogId, PredictionState, ResourceState, StepLength, VerdictState,
@@ -107,6 +109,26 @@ impl Script {
                 backfill: false,
             }),
         )
+    }
+
+    /// Scored steps in which one metric is unusual and the resource as a whole is not.
+    pub(super) fn alone(&mut self, range: std::ops::RangeInclusive<i64>, score: f32) -> &mut Self {
+        for at in range {
+            self.verdict(at, VerdictState::Scored, Some(0.6));
+            if let Some((_, Prediction::Verdict(verdict))) = self.0.last_mut() {
+                verdict.series.push(SeriesVerdict {
+                    metric: "memory.utilization".into(),
+                    score,
+                    p: 1e-6,
+                    p0: 1e-4,
+                    value: 0.7,
+                    expected: 0.4,
+                    lower: None,
+                    upper: Some(0.5),
+                });
+            }
+        }
+        self
     }
 
     pub(super) fn steps(&mut self, range: std::ops::RangeInclusive<i64>, score: f32) -> &mut Self {

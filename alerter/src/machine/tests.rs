@@ -102,6 +102,15 @@ fn an_anomaly_episode_is_one_alert() {
 }
 
 #[test]
+fn one_metric_alone_is_an_anomaly_too() {
+    let mut script = Script::default();
+    script.steps(1..=5, 0.2).alone(6..=9, 1.8);
+    script.check(expect![[r#"
+        0008 tell unusual#1 - → open medium | web-01: unusual memory.utilization: 70 %, expected 40 % (score 1.8)
+    "#]]);
+}
+
+#[test]
 fn what_cannot_be_judged_neither_opens_nor_ends_an_anomaly() {
     let mut script = Script::default();
     script.steps(1..=2, 3.0);

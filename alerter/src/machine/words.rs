@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forewarn_messages::{FailurePrediction, Verdict};
+use forewarn_messages::{FailurePrediction, SeriesVerdict, Verdict};
 use forewarn_rules::{Placeholder, Rule, ThresholdRule};
 use forewarn_types::{EventTime, FailureKind, PredictionState, ResourceKey};
 
@@ -69,27 +69,62 @@ pub(super) fn unusual(
     verdict: &Verdict,
     score: f32,
 ) -> String {
-    let part = verdict.parts.first();
-    let metric = part.map_or("resource", |part| part.metric.as_str());
+    let leading = Leading::of(verdict);
+    let metric = leading.as_ref().map_or("resource", |it| it.metric);
     let show = |value: f32| quantity(metric, false, f64::from(value));
+    let shown = |value: fn(&Leading<'_>) -> f32| {
+        let value = leading.as_ref().map(value);
+        value.map_or("unknown".into(), show)
+    };
     if let Some(template) = rule.summary() {
         return template.render(|place| match place {
             Placeholder::Resource => resource.resource.clone(),
-            Placeholder::Value => part.map_or("unknown".into(), |part| show(part.value)),
-            Placeholder::Expected => part.map_or("unknown".into(), |part| show(part.expected)),
+            Placeholder::Value => shown(|it| it.value),
+            Placeholder::Expected => shown(|it| it.expected),
             Placeholder::Score => format!("{score:.1}"),
             _ => metric.to_owned(),
         });
     }
-    match part {
-        Some(part) => {
-            format!(
-                "unusual, mostly {metric}: {}, expected {} (score {score:.1})",
-                show(part.value),
-                show(part.expected)
-            )
-        }
+    match leading {
+        Some(it) => format!(
+            "unusual{} {metric}: {}, expected {} (score {score:.1})",
+            if it.is_alone { "" } else { ", mostly" },
+            show(it.value),
+            show(it.expected)
+        ),
         None => format!("unusual (score {score:.1})"),
+    }
+}
+
+/// The metric that has most to do with a verdict.
+struct Leading<'a> {
+    metric: &'a str,
+    value: f32,
+    expected: f32,
+    /// It is anomalous on its own, more than the resource as a whole.
+    is_alone: bool,
+}
+
+impl<'a> Leading<'a> {
+    fn of(verdict: &'a Verdict) -> Option<Self> {
+        let (score, metric) = verdict.highest()?;
+        let alone = |series: &&SeriesVerdict| {
+            Some(series.metric.as_str()) == metric && Some(score) > verdict.score
+        };
+        if let Some(series) = verdict.series.iter().find(alone) {
+            return Some(Self {
+                metric: &series.metric,
+                value: series.value,
+                expected: series.expected,
+                is_alone: true,
+            });
+        }
+        verdict.parts.first().map(|part| Self {
+            metric: &part.metric,
+            value: part.value,
+            expected: part.expected,
+            is_alone: false,
+        })
     }
 }
 

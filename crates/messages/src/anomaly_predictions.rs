@@ -77,6 +77,28 @@ impl Verdict {
     pub fn is_anomaly(&self) -> bool {
         self.score.is_some_and(|score| score > 1.0)
     }
+
+    /// The highest score at any level, and the metric with most to do with it: the resource's largest part, or the
+    /// metric that is anomalous on its own. `None` when the step was not scored.
+    ///
+    /// The alarm budget is shared by the levels, so what is above 1 at one of them is an anomaly, whatever the other
+    /// says.
+    #[must_use]
+    pub fn highest(&self) -> Option<(f32, Option<&str>)> {
+        let score = self.score.filter(|_| self.state == VerdictState::Scored)?;
+        let largest = self.parts.first().map(|part| part.metric.as_str());
+        Some(
+            self.series
+                .iter()
+                .fold((score, largest), |highest, series| {
+                    if series.score > highest.0 {
+                        (series.score, Some(series.metric.as_str()))
+                    } else {
+                        highest
+                    }
+                }),
+        )
+    }
 }
 
 /// The share of one metric in a resource's score.

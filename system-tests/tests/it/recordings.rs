@@ -38,6 +38,7 @@ fn filling_disks_are_named_alerted_and_timed() {
 }
 
 /// What became of one recording.
+#[derive(Debug)]
 struct Found {
     named: Option<Duration>,
     alerted: Option<Duration>,
@@ -102,61 +103,35 @@ fn examine(pipeline: &Pipeline, kind: FaultKind, seed: u64) -> Found {
     let [truth] = recording.truth.as_slice() else {
         panic!("one fault per recording")
     };
-    let names = |verdict: &Verdict| {
-        verdict.is_anomaly() && verdict.step_end > truth.onset && names_family(verdict, kind)
-    };
     let named = outcome
         .verdicts()
-        .find(names)
+        .find(|verdict| verdict.step_end > truth.onset && names_family(verdict, kind))
         .map(|verdict| verdict.step_end.since(truth.onset));
     let raised = |state| matches!(state, AlertState::Open | AlertState::Predicted);
-    let mut alerts = outcome
+    let alerted = outcome
         .transitions
         .iter()
-        .filter(|t| raised(t.to) && t.step_end > truth.onset);
-    let alerted = alerts
-        .next()
+        .find(|t| raised(t.to) && t.step_end > truth.onset)
         .map(|transition| transition.step_end.since(truth.onset));
-    let before = outcome
-        .verdicts()
-        .filter(|v| v.is_anomaly() && v.step_end <= truth.onset)
-        .count();
-    let after: Vec<String> = outcome
-        .verdicts()
-        .filter(|v| v.step_end > truth.onset && v.step_end.since(truth.onset).as_secs() < 40)
-        .map(|v| {
-            format!(
-                "{:?}/{:.2}",
-                v.state.as_str().chars().next(),
-                v.score.unwrap_or(-1.0)
-            )
-        })
-        .collect();
-    say(&format!(
-        "{} {seed}: before {before} named {named:?} alerted {alerted:?} inside {:?} {}",
-        kind.as_str(),
-        inside(&outcome, truth),
-        after.join(" ")
-    ));
-    Found {
+    let found = Found {
         named,
         alerted,
         inside: inside(&outcome, truth),
-    }
+    };
+    say(&format!("{} {seed}: {found:?}", kind.as_str()));
+    found
 }
 
+/// Whether one of a verdict's anomalies, the resource's or a metric's own, names a family of the fault.
 fn names_family(verdict: &Verdict, kind: FaultKind) -> bool {
-    let parts = verdict
-        .parts
-        .iter()
-        .take(PARTS)
-        .map(|part| part.metric.as_str());
-    let mut named = parts.chain(verdict.series.iter().map(|series| series.metric.as_str()));
-    named.any(|metric| {
+    let parts = verdict.parts.iter().map(|part| part.metric.as_str());
+    let alone = verdict.series.iter().map(|series| series.metric.as_str());
+    let in_family = |metric: &str| {
         kind.families()
             .iter()
             .any(|family| metric.starts_with(family))
-    })
+    };
+    parts.take(PARTS).any(in_family) || alone.take(PARTS).any(in_family)
 }
 
 /// Takes the last word that was said in the first half of the way to the breach.

@@ -85,7 +85,7 @@ impl Ledger {
         row.confidence = verdict.confidence;
         row.eta_seconds = verdict.eta_seconds;
         let state = match verdict.state {
-            VerdictState::Scored if verdict.is_anomaly() => Some(ResourceState::Degraded),
+            VerdictState::Scored if is_unusual(verdict) => Some(ResourceState::Degraded),
             VerdictState::Scored => Some(ResourceState::Healthy),
             // Outside what the model knows: not known to be healthy, and worth a look.
             VerdictState::OutOfRange => Some(ResourceState::Degraded),
@@ -134,13 +134,13 @@ impl Ledger {
             VerdictState::Learning => row.learning_steps += 1,
             VerdictState::Gap | VerdictState::OutOfRange => row.other_steps += 1,
         }
-        row.anomalous_steps += i64::from(verdict.is_anomaly());
-        if let Some(score) = verdict.score
+        row.anomalous_steps += i64::from(is_unusual(verdict));
+        if let Some((score, metric)) = verdict.highest()
             && row.max_score.is_none_or(|max| score > max)
         {
             row.max_score = Some(score);
             row.max_score_at = Some(verdict.step_end.into());
-            row.max_metric = verdict.parts.first().map(|part| words::text(&part.metric));
+            row.max_metric = metric.map(words::text);
         }
     }
 
@@ -290,6 +290,11 @@ fn state_of(row: &ResourceRow) -> ResourceState {
     } else {
         ResourceState::Learning
     }
+}
+
+/// Whether there is an anomaly at either level.
+fn is_unusual(verdict: &Verdict) -> bool {
+    verdict.highest().is_some_and(|(score, _)| score > 1.0)
 }
 
 fn forget_old_sets(row: &mut ResourceRow) {
