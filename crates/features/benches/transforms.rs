@@ -136,9 +136,7 @@ fn sets() -> (Arc<FeatureSets>, usize) {
         );
     }
     let config: FeatureSetConfig = toml::from_str(&text).expect("a valid set");
-    let sets = FeatureSets::standard()
-        .with(&[config])
-        .expect("a valid set");
+    let sets = FeatureSets::extended(vec![config]).expect("a valid set");
     let index = sets.all().len() - 1;
     (Arc::new(sets), index)
 }

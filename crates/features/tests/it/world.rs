@@ -44,9 +44,8 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(set: &str) -> Self {
         let config: FeatureSetConfig = toml::from_str(set).expect("a set");
-        let sets = FeatureSets::standard()
-            .with(&[config])
-            .unwrap_or_else(|errors| panic!("{errors:?}"));
+        let sets =
+            FeatureSets::extended(vec![config]).unwrap_or_else(|errors| panic!("{errors:?}"));
         let set = sets.all().len() - 1;
         Self {
             engine: Engine::new(Arc::new(sets), StepRules::default()),
