@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use forewarn_detect::{AlarmBudget, Settings};
+use forewarn_types::StepLength;
 use serde::{Deserialize, Serialize};
+
+/// The longest gate, in steps: a detector remembers so many values of every metric.
+const CONSECUTIVE_MAX: u32 = 60;
 
 /// How steps are judged and failures predicted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -11,7 +15,10 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// False anomaly episodes that are acceptable per resource and week: the one knob of sensitivity.
     pub alarm_budget_per_week: f64,
-    /// A deviation counts when it lasts for this many steps.
+    /// A deviation counts when it lasts this long …
+    #[serde(with = "forewarn_config::duration")]
+    pub lasts: Duration,
+    /// … and for this many steps.
     pub consecutive: u32,
     /// Steps of a new resource before it is judged; until then its verdict is `learning`.
     pub learning_steps: u32,
@@ -31,6 +38,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             alarm_budget_per_week: 1.0,
+            lasts: Duration::from_secs(8),
             consecutive: 2,
             learning_steps: 900,
             horizon: Duration::from_secs(86_400),
@@ -53,8 +61,15 @@ impl Config {
             );
             mistakes.push(("alarm_budget_per_week", problem));
         }
-        if !(1..=60).contains(&self.consecutive) {
-            mistakes.push(("consecutive", "must be 1 to 60 steps".into()));
+        if self.lasts > Duration::from_secs(u64::from(CONSECUTIVE_MAX)) {
+            let problem = format!(
+                "must be at most \"{CONSECUTIVE_MAX}s\": it is waited for before every alarm"
+            );
+            mistakes.push(("lasts", problem));
+        }
+        if !(1..=CONSECUTIVE_MAX).contains(&self.consecutive) {
+            let problem = format!("must be 1 to {CONSECUTIVE_MAX} steps");
+            mistakes.push(("consecutive", problem));
         }
         if self.learning_steps < 300 {
             mistakes.push((
@@ -84,13 +99,13 @@ impl Config {
     }
 
     /// The detector's part. A budget out of range has been refused with [`Config::mistakes`].
-    pub(crate) fn detector(&self) -> Settings {
+    pub(crate) fn detector(&self, step: StepLength) -> Settings {
         let budget = AlarmBudget::new(self.alarm_budget_per_week)
             .or_else(|| AlarmBudget::new(1.0))
             .expect("one episode per week is in range");
         Settings {
             budget,
-            consecutive: self.consecutive,
+            consecutive: self.consecutive.max(steps_in(self.lasts, step)),
             learning_steps: self.learning_steps,
         }
     }
@@ -104,4 +119,10 @@ impl Config {
             ..forewarn_forecast::Settings::default()
         }
     }
+}
+
+/// How many steps `span` takes, the last one begun included.
+fn steps_in(span: Duration, step: StepLength) -> u32 {
+    let steps = span.as_millis().div_ceil(step.duration().as_millis());
+    u32::try_from(steps).map_or(CONSECUTIVE_MAX, |steps| steps.min(CONSECUTIVE_MAX))
 }

@@ -137,7 +137,11 @@ impl Judge {
         );
         let fresh = || {
             Resource::new(
-                EwmaResidual::new(config.detector(), Arc::clone(&metrics), vector.step),
+                EwmaResidual::new(
+                    config.detector(vector.step),
+                    Arc::clone(&metrics),
+                    vector.step,
+                ),
                 vector.step,
             )
         };
@@ -274,12 +278,15 @@ impl Stage for Judge {
                     kept.key.1
                 )));
             };
-            let detector =
-                EwmaResidual::new(self.config.detector(), self.metrics_of(set), kept.step)
-                    .with_state(kept.detector)
-                    .ok_or_else(|| {
-                        RestoreError(format!("feature set `{}` has other metrics", kept.key.1))
-                    })?;
+            let detector = EwmaResidual::new(
+                self.config.detector(kept.step),
+                self.metrics_of(set),
+                kept.step,
+            )
+            .with_state(kept.detector)
+            .ok_or_else(|| {
+                RestoreError(format!("feature set `{}` has other metrics", kept.key.1))
+            })?;
             let resource = Resource {
                 detector,
                 step: kept.step,

@@ -56,15 +56,17 @@ const METRIC_PRIOR: Prior = Prior {
     blocks: 20.0,
     peaks: 5.0,
     shape_peaks: 300.0,
+    width_peaks: 40.0,
 };
 
 /// For a resource whose metrics have been constant.
 const RESOURCE_PRIOR: Prior = Prior {
     location: 3.0,
-    scale: 1.5,
+    scale: 2.0,
     blocks: 10.0,
     peaks: 5.0,
     shape_peaks: 300.0,
+    width_peaks: 40.0,
 };
 
 /// What a right tail calls `rarity` is exponential; so is the rarest of m metrics, less ln m.
@@ -74,6 +76,7 @@ const LEVEL_PRIOR: Prior = Prior {
     blocks: 100.0,
     peaks: 10.0,
     shape_peaks: 300.0,
+    width_peaks: 40.0,
 };
 
 /// What can be set.
@@ -258,10 +261,10 @@ impl EwmaResidual {
     ///
     /// Half the budget for each level spends it whole if the levels never see the same episode. Where they see the
     /// same, as with a single metric, people would get half of what they asked for. So each level's share grows with
-    /// the overlap: hardly while that is small, and at most by three quarters of what would make good for it, so that
+    /// the overlap: hardly while that is small, and at most by six tenths of what would make good for it, so that
     /// each level's half, their sum and what people see all stay near what was asked for.
     fn rarity_at_one(&self) -> f64 {
-        self.half - 0.75 * self.state.shared.share().powi(2).ln_1p()
+        self.half - 0.6 * self.state.shared.share().powi(2).ln_1p()
     }
 
     fn is_learning(&self) -> bool {

@@ -14,7 +14,9 @@
 //! **Shipped prior.** [`Prior`] is what would have been seen in some blocks of imaginary observation: exponential
 //! peaks. It gives the scale while nothing else does, and the shape (ξ = 0) below 10,000 steps; after that the shape
 //! is the data's, shrunk towards the prior's by the number of peaks. What few peaks cannot tell widens the tail:
-//! the predictive distribution of an exponential whose scale was estimated from n peaks has ξ = 1/n.
+//! the predictive distribution of an exponential whose scale was estimated from n peaks has ξ = 1/n. The prior counts
+//! in that n with [`Prior::width_peaks`], more than with its weight in the estimate: that a scale may be twice the
+//! shipped one is for the data to say, that it may be ten times as large is not to be feared of every young tail.
 
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +72,8 @@ pub struct Prior {
     pub peaks: f64,
     /// How many peaks the shape counts as known from.
     pub shape_peaks: f64,
+    /// As how many peaks more it counts when a tail is widened by what few peaks cannot tell.
+    pub width_peaks: f64,
 }
 
 impl Prior {
@@ -451,7 +455,7 @@ impl Peaks {
             log_rate: (peaks / (self.blocks + imagined_blocks).max(1e-9)).ln(),
             scale: mean * (1.0 - shape),
             // What n peaks cannot tell widens the tail.
-            shape: shape + 1.0 / (peaks + 1.0),
+            shape: shape + 1.0 / (peaks + prior.width_peaks + 1.0),
             peaks,
         }
     }

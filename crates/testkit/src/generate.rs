@@ -104,7 +104,7 @@ impl Recording {
 
     /// One host with one fault after a quiet time, drawn from `seed`: the unit of the quality tests.
     ///
-    /// The fault begins between `quiet_seconds` and two minutes later; a runaway lasts five minutes, and what fills up
+    /// The fault begins between `quiet_seconds` and two minutes later; a runaway or a hog lasts five minutes, and what fills up
     /// does so in 10 to 25 minutes at its mean rate. The recording ends two minutes after the fault has.
     #[must_use]
     pub fn of_fault(kind: FaultKind, seed: u64, quiet_seconds: u64) -> Self {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use forewarn_config::{Environment, Settings};
 use forewarn_messages::{FailurePrediction, Verdict};
-use forewarn_testkit::generate::{FaultKind, Recording, Truth};
-use forewarn_testkit::reference::{Outcome, Pipeline, Roots};
+use forewarn_testkit::generate::{Draw, FaultKind, Fleet, Host, Profile, Recording, Truth};
+use forewarn_testkit::reference::{Outcome, Pipeline, Roots, Transition};
 use forewarn_types::{AlertState, PredictionState};
 
 use crate::say;
@@ -24,17 +24,54 @@ const PARTS: usize = 3;
 
 #[test]
 fn runaway_processes_are_named_and_alerted() {
-    check(FaultKind::CpuRunaway);
+    let found = examine_all(FaultKind::CpuRunaway);
+    assert_named(FaultKind::CpuRunaway, &found);
 }
 
 #[test]
-fn memory_leaks_are_named_alerted_and_timed() {
-    check(FaultKind::MemoryLeak);
+fn memory_hogs_are_named_and_alerted() {
+    let found = examine_all(FaultKind::MemoryHog);
+    assert_named(FaultKind::MemoryHog, &found);
 }
 
 #[test]
 fn filling_disks_are_named_alerted_and_timed() {
-    check(FaultKind::DiskFill);
+    let found = examine_all(FaultKind::DiskFill);
+    assert_named(FaultKind::DiskFill, &found);
+    assert_timed(FaultKind::DiskFill, &found);
+}
+
+/// A leak of one or two thousandths of the memory a second hides in the ordinary for its first half minute. What tells
+/// of it is the prediction, and with it comes the alert.
+#[test]
+fn memory_leaks_are_alerted_before_they_end_and_timed() {
+    let found = examine_all(FaultKind::MemoryLeak);
+    let warned = found.iter().filter(|found| found.alerted.is_some()).count();
+    assert!(warned >= 19, "alert in {warned} of {RECORDINGS}");
+    assert_timed(FaultKind::MemoryLeak, &found);
+}
+
+/// The other side of it: hosts that were met a quarter of an hour ago, and on which nothing goes wrong. Their tails are
+/// all but unknown, so they may be wrong more often than the budget of one episode a week says, but not much more.
+#[test]
+fn young_hosts_on_which_nothing_goes_wrong_are_left_alone() {
+    const HOSTS: u64 = 30;
+    const SECONDS: u64 = 3_600;
+    let pipeline = pipeline();
+    let mut episodes = 0;
+    for seed in 0..HOSTS {
+        let mut draw = Draw::new(seed, "young");
+        let host = Host::new(&format!("young-{seed:02}")).profile(Profile::drawn(draw.seed()));
+        let recording = Fleet::new(draw.seed(), SECONDS, vec![host]).record();
+        let outcome = run(&pipeline, &recording);
+        let anomaly = |t: &&Transition| t.to == AlertState::Open && t.rule == "unlike-itself";
+        episodes += outcome.transitions.iter().filter(anomaly).count();
+    }
+    let hours = HOSTS * (SECONDS - QUIET_SECONDS) / 3_600;
+    say(&format!(
+        "young hosts: {episodes} anomaly alerts in {hours} hours of {HOSTS} hosts"
+    ));
+    assert!(episodes <= 3, "{episodes} alerts in {hours} hours");
 }
 
 /// What became of one recording.
@@ -46,60 +83,74 @@ struct Found {
     inside: Option<bool>,
 }
 
-fn check(kind: FaultKind) {
+fn pipeline() -> Pipeline {
     let mut settings =
         Settings::load(None, &Environment::default(), &[]).expect("the defaults are sound");
-    let pipeline = Pipeline::from_settings(&mut settings).expect("the defaults are sound");
+    Pipeline::from_settings(&mut settings).expect("the defaults are sound")
+}
+
+fn run(pipeline: &Pipeline, recording: &Recording) -> Outcome {
+    pipeline
+        .run(Roots::of_recording(recording, 1, 5))
+        .expect("nothing stops the pipeline")
+}
+
+fn examine_all(kind: FaultKind) -> Vec<Found> {
+    let pipeline = pipeline();
     let found: Vec<Found> = (0..RECORDINGS)
         .map(|seed| examine(&pipeline, kind, seed))
         .collect();
+    say(&format!(
+        "{}: n = {RECORDINGS}, named within {NAMED_WITHIN:?}: {}, alert within {ALERT_WITHIN:?}: {}; median alert after {:?}",
+        kind.as_str(),
+        soon(&found, |found| found.named, NAMED_WITHIN),
+        soon(&found, |found| found.alerted, ALERT_WITHIN),
+        median(found.iter().filter_map(|found| found.alerted).collect()),
+    ));
+    found
+}
 
-    let named = found
+fn soon(found: &[Found], after: fn(&Found) -> Option<Duration>, within: Duration) -> usize {
+    let in_time = |found: &&Found| after(found).is_some_and(|after| after <= within);
+    found.iter().filter(in_time).count()
+}
+
+fn median(mut all: Vec<Duration>) -> Option<Duration> {
+    all.sort_unstable();
+    all.get(all.len() / 2).copied()
+}
+
+fn assert_named(kind: FaultKind, found: &[Found]) {
+    let named = soon(found, |found| found.named, NAMED_WITHIN);
+    let alerted = soon(found, |found| found.alerted, ALERT_WITHIN);
+    assert!(
+        named >= 19 && alerted >= 19,
+        "{}: named in {named} and alerted in {alerted} of {RECORDINGS}",
+        kind.as_str()
+    );
+}
+
+fn assert_timed(kind: FaultKind, found: &[Found]) {
+    let predicted = found.iter().filter(|found| found.inside.is_some()).count();
+    let inside = found
         .iter()
-        .filter(|found| found.named.is_some_and(|after| after <= NAMED_WITHIN))
-        .count();
-    let alerted = found
-        .iter()
-        .filter(|found| found.alerted.is_some_and(|after| after <= ALERT_WITHIN))
+        .filter(|found| found.inside == Some(true))
         .count();
     say(&format!(
-        "{}: n = {RECORDINGS}, named within {NAMED_WITHIN:?}: {named}, alert within {ALERT_WITHIN:?}: {alerted}",
+        "{}: n = {RECORDINGS}, predicted half way: {predicted}, truth inside P10 to P90: {inside}",
         kind.as_str()
     ));
+    // Eight in ten are promised: fewer is too sure, and all of them too vague.
     assert!(
-        named >= 19,
-        "{}: named in {named} of {RECORDINGS}",
+        (13..=19).contains(&inside),
+        "{}: {inside} of {RECORDINGS} inside",
         kind.as_str()
     );
-    assert!(
-        alerted >= 19,
-        "{}: alert in {alerted} of {RECORDINGS}",
-        kind.as_str()
-    );
-    if kind.failure().is_some() {
-        let predicted = found.iter().filter(|found| found.inside.is_some()).count();
-        let inside = found
-            .iter()
-            .filter(|found| found.inside == Some(true))
-            .count();
-        say(&format!(
-            "{}: n = {RECORDINGS}, predicted half way: {predicted}, truth inside P10 to P90: {inside}",
-            kind.as_str()
-        ));
-        // Eight in ten are promised: fewer is too sure, and all of them too vague.
-        assert!(
-            (13..=19).contains(&inside),
-            "{}: {inside} of {RECORDINGS} inside",
-            kind.as_str()
-        );
-    }
 }
 
 fn examine(pipeline: &Pipeline, kind: FaultKind, seed: u64) -> Found {
     let recording = Recording::of_fault(kind, seed, QUIET_SECONDS);
-    let outcome = pipeline
-        .run(Roots::of_recording(&recording, 1, 5))
-        .expect("nothing stops the pipeline");
+    let outcome = run(pipeline, &recording);
     let [truth] = recording.truth.as_slice() else {
         panic!("one fault per recording")
     };

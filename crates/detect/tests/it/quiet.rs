@@ -26,8 +26,13 @@ const MIXED: [Kind; 10] = [
 /// Metrics into which steps are injected: those whose sigma is one.
 const STEPPED: usize = 8;
 
+/// What the predictor's defaults come to: eight seconds, and two steps at least.
+fn gate(step_millis: u32) -> u32 {
+    8_000_u32.div_ceil(step_millis).max(2)
+}
+
 /// An injected step lasts for so many steps …
-const LASTS: i64 = 10;
+const LASTS: i64 = 15;
 
 /// … and the half hour after it is not counted as quiet.
 const ECHO_MILLIS: i64 = 1_800_000;
@@ -108,7 +113,7 @@ fn run(
         .collect();
     let settings = Settings {
         budget: AlarmBudget::new(budget).expect("in range"),
-        consecutive: 2,
+        consecutive: gate(step_millis),
         learning_steps: 900,
     };
     let mut detector = EwmaResidual::new(settings, metrics, step);

@@ -10,6 +10,8 @@ use super::noise::{Ar1, Draw};
 pub enum FaultKind {
     /// A program takes all the CPU it can get, from one moment to the next.
     CpuRunaway,
+    /// A program takes most of the free memory within seconds, and keeps it.
+    MemoryHog,
     /// A program takes memory at a noisy rate and gives none back.
     MemoryLeak,
     /// A filesystem fills at a noisy rate.
@@ -24,6 +26,7 @@ impl FaultKind {
     /// All of them.
     pub const ALL: &'static [Self] = &[
         Self::CpuRunaway,
+        Self::MemoryHog,
         Self::MemoryLeak,
         Self::DiskFill,
         Self::FileDescriptorLeak,
@@ -35,6 +38,7 @@ impl FaultKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::CpuRunaway => "cpu_runaway",
+            Self::MemoryHog => "memory_hog",
             Self::MemoryLeak => "memory_leak",
             Self::DiskFill => "disk_fill",
             Self::FileDescriptorLeak => "file_descriptor_leak",
@@ -46,7 +50,7 @@ impl FaultKind {
     #[must_use]
     pub const fn failure(self) -> Option<FailureKind> {
         match self {
-            Self::CpuRunaway => None,
+            Self::CpuRunaway | Self::MemoryHog => None,
             Self::MemoryLeak => Some(FailureKind::MemoryExhaustion),
             Self::DiskFill => Some(FailureKind::DiskFull),
             Self::FileDescriptorLeak => Some(FailureKind::FileDescriptorExhaustion),
@@ -60,7 +64,7 @@ impl FaultKind {
     pub const fn families(self) -> &'static [&'static str] {
         match self {
             Self::CpuRunaway => &["cpu.", "load.", "pressure.cpu"],
-            Self::MemoryLeak => &["memory.", "swap.", "pressure.memory"],
+            Self::MemoryHog | Self::MemoryLeak => &["memory.", "swap.", "pressure.memory"],
             Self::DiskFill => &["filesystem.", "disk.", "pressure.io"],
             Self::FileDescriptorLeak => &["file_descriptors."],
             Self::ConnectionExhaustion => &["connections."],
@@ -76,7 +80,7 @@ pub struct Fault {
     /// When it begins, in seconds from the start of the recording.
     pub onset_seconds: u64,
     /// For a fault that fills something up: how long that takes at its mean rate.
-    /// For a runaway: how long it lasts.
+    /// For one that ends in no failure: how long it lasts.
     pub seconds: u64,
     /// Which filesystem a disk fill is about: an index into the profile's list.
     pub filesystem: usize,
@@ -143,6 +147,10 @@ pub(super) struct FaultRun {
 const HOLD_SECONDS: f64 = 60.0;
 /// A runaway is at its height after this many seconds: threads start one after the other.
 const RAMP_SECONDS: f64 = 4.0;
+/// A hog takes this share of the free memory …
+const HOG_SHARE: f64 = 0.6;
+/// … within this many seconds: pages are written as fast as one core can.
+const HOG_SECONDS: f64 = 5.0;
 
 impl FaultRun {
     pub(super) fn new(fault: Fault, resource: ResourceKey, seed: u64) -> Self {
@@ -178,6 +186,7 @@ impl FaultRun {
         }
         match self.fault.kind {
             FaultKind::CpuRunaway => self.run_away(at, since, load),
+            FaultKind::MemoryHog => self.hog(at, since, profile, load),
             _ => self.fill(at, span, profile, load),
         }
     }
@@ -192,6 +201,26 @@ impl FaultRun {
         load.switches += 4_000.0 * share;
         load.pressure[0] += 0.4 * share;
         self.note(at, "cpu", share, 1.0);
+    }
+
+    fn hog(&mut self, at: EventTime, since: f64, profile: &Profile, load: &mut Load) {
+        if since >= self.fault.seconds as f64 {
+            return;
+        }
+        if self.truth.is_none() {
+            self.mean_rate =
+                HOG_SHARE * (profile.memory_bytes - load.memory).max(0.0) / HOG_SECONDS;
+        }
+        let rate = if since < HOG_SECONDS {
+            self.mean_rate
+        } else {
+            0.0
+        };
+        self.taken = self.mean_rate * (since + 1.0).min(HOG_SECONDS);
+        let now = (load.memory + self.taken).min(profile.memory_bytes);
+        let share = now / profile.memory_bytes;
+        self.put(load, now, rate, share);
+        self.note(at, "memory", share, profile.memory_bytes);
     }
 
     fn fill(&mut self, at: EventTime, span: f64, profile: &Profile, load: &mut Load) {
@@ -218,7 +247,7 @@ impl FaultRun {
     fn place(&self, profile: &Profile, load: &Load) -> (f64, f64) {
         match self.fault.kind {
             FaultKind::CpuRunaway => (load.busy, 1.0),
-            FaultKind::MemoryLeak => (load.memory, profile.memory_bytes),
+            FaultKind::MemoryHog | FaultKind::MemoryLeak => (load.memory, profile.memory_bytes),
             FaultKind::DiskFill => (
                 load.filesystems[self.fault.filesystem],
                 profile.filesystems[self.fault.filesystem].bytes,
@@ -231,7 +260,7 @@ impl FaultRun {
     fn subject(&self, profile: &Profile) -> String {
         match self.fault.kind {
             FaultKind::CpuRunaway => "cpu".into(),
-            FaultKind::MemoryLeak => "memory".into(),
+            FaultKind::MemoryHog | FaultKind::MemoryLeak => "memory".into(),
             FaultKind::DiskFill => profile.filesystems[self.fault.filesystem]
                 .mountpoint
                 .clone(),
@@ -243,7 +272,7 @@ impl FaultRun {
     fn put(&self, load: &mut Load, now: f64, rate: f64, share: f64) {
         match self.fault.kind {
             FaultKind::CpuRunaway => {}
-            FaultKind::MemoryLeak => {
+            FaultKind::MemoryHog | FaultKind::MemoryLeak => {
                 load.memory = now;
                 // Each new page is a minor fault; close to the end the kernel throws out pages that are needed.
                 load.minor_faults += rate / 4096.0;
