@@ -1,11 +1,10 @@
 # What there is to do here. Everything works on a fresh Debian or Ubuntu machine; scripts/ has the how.
 
-.PHONY: help run test system-test bench faults servers stop clean-data
+.PHONY: help run test bench faults servers stop clean-data
 
 help:
 	@echo 'make run            install what is missing, build, start everything here and show what it sees'
-	@echo 'make test           all tests, on real Kafka, InfluxDB and PostgreSQL'
-	@echo 'make system-test    the real binaries: kills, replicas, bad input, recordings'
+	@echo 'make test           all tests, on real Kafka, InfluxDB and PostgreSQL: parts, and the whole under kill -9'
 	@echo 'make bench          speed beside a peer, and from a sample to its committed row'
 	@echo 'make faults KILLS=100   kill -9 at random instants; the stores must equal the reference'
 	@echo 'make servers        only Kafka, InfluxDB and PostgreSQL; make stop ends them'
@@ -16,9 +15,6 @@ run:
 
 test:
 	@scripts/test
-
-system-test:
-	@FOREWARN_SYSTEM=1 scripts/test
 
 bench:
 	@scripts/bench
