@@ -114,6 +114,8 @@ pub struct State {
     shared: Shared,
     /// Share of the last day's steps that were flagged.
     flagged: f32,
+    /// The last step was flagged, and such steps are rare.
+    is_flagged: bool,
     /// Steps learned from, saturating.
     steps: u32,
     last_end: Option<EventTime>,
@@ -207,6 +209,7 @@ impl EwmaResidual {
             metric_level: Tail::patient(per_block, &LEVEL_PRIOR),
             shared: Shared::default(),
             flagged: 0.0,
+            is_flagged: false,
             steps: 0,
             last_end: None,
         };
@@ -294,6 +297,7 @@ impl EwmaResidual {
         let consecutive = self.settings.consecutive;
         let wanted = self.settings.learning_steps;
         let late = self.state.steps > wanted / 2;
+        let flagged = self.state.is_flagged;
         let metrics = self.metrics.iter().zip(&mut self.state.metrics).zip(values);
         metrics
             .map(|((metric, state), value)| {
@@ -306,7 +310,7 @@ impl EwmaResidual {
                 }
                 let seen = state.residual.seen();
                 let anchored = state.residual.is_anchored();
-                let deviation = state.residual.observe(metric, value);
+                let deviation = state.residual.observe(metric, value, flagged);
                 let nats = if anchored { surprise(deviation.z) } else { 0.0 };
                 let gated = state.gate.push(nats, consecutive);
                 let joined = if state.latecomer {
@@ -483,6 +487,7 @@ impl Detector for EwmaResidual {
             worst if worst > 1.0 => Train::Flagged,
             _ => Train::Yes,
         };
+        self.state.is_flagged = worst > 1.0 && !matches!(train, Train::Yes);
         if !learning {
             let weight = 1.0 / (288.0 * steps_per_block(self.step) as f32);
             self.state.flagged += weight * (f32::from(worst > 1.0) - self.state.flagged);

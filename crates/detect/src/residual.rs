@@ -18,8 +18,12 @@ const SCALE_WEIGHT: f64 = 0.002;
 /// Residuals count in the level up to this many scales …
 const LEVEL_CLIP: f64 = 3.0;
 
-/// … and in the scale up to this many: it then doubles in about 160 steps at most.
+/// … and in the scale up to this many: it then doubles in about 160 steps at most …
 const SCALE_CLIP: f64 = 2.5;
+
+/// … but in about 700 while the resource is flagged: a fault of some minutes that comes back must not find its own size
+/// usual, and a noisier life is accepted within the hour.
+const SCALE_CLIP_FLAGGED: f64 = 1.2;
 
 /// Winsorising starts when the scale means something.
 const CLIP_FROM: u32 = 30;
@@ -76,8 +80,8 @@ impl Residual {
         self.anchored = 0;
     }
 
-    /// Compares `value` with what was expected, then learns it.
-    pub fn observe(&mut self, metric: &Metric, value: f64) -> Deviation {
+    /// Compares `value` with what was expected, then learns it, more slowly while the resource is `flagged`.
+    pub fn observe(&mut self, metric: &Metric, value: f64, flagged: bool) -> Deviation {
         if self.anchored == 0 {
             self.level = value;
         }
@@ -104,7 +108,12 @@ impl Residual {
         };
         // Young estimates are plain means, so that the first values do not weigh for ever.
         let weight = LEVEL_WEIGHT.max(1.0 / f64::from(self.anchored.saturating_add(1)));
-        let (for_level, for_scale) = (clip(LEVEL_CLIP), clip(SCALE_CLIP));
+        let scale_clip = if flagged {
+            SCALE_CLIP_FLAGGED
+        } else {
+            SCALE_CLIP
+        };
+        let (for_level, for_scale) = (clip(LEVEL_CLIP), clip(scale_clip));
         self.level += weight * for_level;
         if self.anchored > 0 {
             let weight = SCALE_WEIGHT.max(1.0 / f64::from(self.seen.max(1)));
@@ -151,9 +160,9 @@ mod tests {
     fn a_constant_series_deviates_in_units_of_its_floor() {
         let mut residual = Residual::default();
         for _ in 0..500 {
-            assert_eq!(residual.observe(&metric(), 0.25).z, 0.0);
+            assert_eq!(residual.observe(&metric(), 0.25, false).z, 0.0);
         }
-        let deviation = residual.observe(&metric(), 0.30);
+        let deviation = residual.observe(&metric(), 0.30, false);
         assert!((deviation.z - 5.0).abs() < 1e-6, "{deviation:?}");
     }
 
@@ -161,9 +170,9 @@ mod tests {
     fn a_new_level_is_resisted_and_then_accepted() {
         let mut residual = Residual::default();
         for step in 0..2_000 {
-            residual.observe(&metric(), 0.1 + 0.02 * f64::from(step % 3));
+            residual.observe(&metric(), 0.1 + 0.02 * f64::from(step % 3), false);
         }
-        let z = |residual: &mut Residual| residual.observe(&metric(), 0.9).z;
+        let z = |residual: &mut Residual| residual.observe(&metric(), 0.9, false).z;
         assert!(z(&mut residual) > 30.0);
         let after_a_minute = (0..60).map(|_| z(&mut residual)).last().expect("sixty");
         assert!(after_a_minute > 10.0, "{after_a_minute}");
@@ -179,9 +188,9 @@ mod tests {
         };
         let mut residual = Residual::default();
         for _ in 0..100 {
-            residual.observe(&metric, 0.5);
+            residual.observe(&metric, 0.5, false);
         }
-        assert_eq!(residual.observe(&metric, 0.1).z, 0.0);
-        assert!(residual.observe(&metric, 0.9).z > 0.0);
+        assert_eq!(residual.observe(&metric, 0.1, false).z, 0.0);
+        assert!(residual.observe(&metric, 0.9, false).z > 0.0);
     }
 }

@@ -50,14 +50,18 @@ const SHAPE_STEPS: f64 = 10_000.0;
 const HAZARD_GROWTH: f64 = 3.0;
 
 /// Of the flagged episodes so many times the expected number of false alarms may train, no more. At one times, the
-/// tail would confirm whatever threshold it has; above one, a threshold that is too low is always driven up.
+/// tail would confirm whatever threshold it has; above one, a threshold that is too low is always driven up …
 const FLAGGED_RATE: f64 = 4.0;
+
+/// … and at least so many in a block: one in two hours. What comes back every hour is usual by the next day, and a
+/// fault that comes back within minutes is still a fault.
+const FLAGGED_LEAST: f64 = 1.0 / 24.0;
 
 /// A flagged peak counts as at most so many nats rarer than the threshold: one false alarm in twenty is rarer.
 const CENSORED: f64 = 3.0;
 
-/// Flagged episodes that may train before their number has accrued.
-const ADVANCE: f64 = 4.0;
+/// As many flagged episodes may train in a row when none has for long.
+const CREDIT: f64 = 4.0;
 
 /// What a tail is taken to be before data say otherwise.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -153,7 +157,7 @@ impl Tail {
             since_fit: 0,
             steps: 0,
             learned: None,
-            credit: ADVANCE,
+            credit: 0.0,
             fit: Fit::default(),
             body: Fit::default(),
         };
@@ -178,7 +182,8 @@ impl Tail {
     ) {
         let value = value.clamp(0.0, ceiling) as f32;
         let per_step = 1.0 / f64::from(self.steps_per_block);
-        self.credit = (self.credit + FLAGGED_RATE * flagged_per_block * per_step).min(ADVANCE);
+        let accrues = (FLAGGED_RATE * flagged_per_block).max(FLAGGED_LEAST);
+        self.credit = (self.credit + accrues * per_step).min(CREDIT);
         if let Some(ended) = self.long.episodes.push(value, train) {
             let trains = match ended.train {
                 Train::Yes => true,
