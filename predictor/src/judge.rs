@@ -14,8 +14,8 @@ use forewarn_messages::{
     ConditionChange, FailurePrediction, FeatureVector, LimitReading, Part, Prediction,
     ProcessedMetric, SeriesVerdict, Verdict,
 };
-use forewarn_rules::{Conditions, RuleConfig, RuleSet};
-use forewarn_types::{EventTime, FailureKind, ResourceKey, StepLength, VerdictState};
+use forewarn_rules::{ABSENT_STEPS, Conditions, RuleConfig, RuleSet};
+use forewarn_types::{EventTime, FailureKind, Kind, ResourceKey, StepLength, VerdictState};
 use serde::{Deserialize, Serialize};
 
 use crate::Config;
@@ -26,7 +26,7 @@ const FORMAT: u16 = 1;
 /// The share of a capacity at which something counts as failed, where no rule says.
 const USUAL_LIMIT: f64 = 0.95;
 
-/// A limited thing that has not been reported for this long is forgotten: it was unmounted, or its pool closed.
+/// A limited thing whose last reading is older is forgotten: it was unmounted, or its pool closed.
 const FORGOTTEN: std::time::Duration = std::time::Duration::from_secs(3600);
 
 /// Limited things per resource; beyond, the ones reported last are not watched (and counted).
@@ -39,10 +39,14 @@ pub struct Judge {
     rules: Arc<RuleSet>,
     config: Config,
     model_set: String,
+    /// Digest of what a state depends on: detectors and feature sets, but neither rules nor settings.
+    state_set: String,
     /// Per feature set, what its detectors judge; built when a set is first met.
     metrics: BTreeMap<String, Arc<[Metric]>>,
     resources: BTreeMap<Key, Resource>,
     counters: Counters,
+    /// What the metrics have been told of them.
+    told: Counters,
 }
 
 /// What the stage has seen that has no record of its own.
@@ -63,16 +67,21 @@ type Key = (ResourceKey, String);
 struct Resource {
     detector: EwmaResidual,
     step: StepLength,
+    kind: Kind,
+    step_end: EventTime,
     conditions: Conditions,
     watches: BTreeMap<(FailureKind, String), Watched>,
     /// Offset of the root record that was worked on last: who has been quiet for longest.
     last_offset: u64,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Watched {
     watch: Watch,
-    last: EventTime,
+    /// What was reported last, at which step, and the share of the capacity at which it counted as failed.
+    last: LimitReading,
+    at: EventTime,
+    share: f64,
 }
 
 /// A resource in a snapshot.
@@ -81,6 +90,8 @@ struct Kept {
     key: Key,
     detector: forewarn_detect::State,
     step: StepLength,
+    kind: Kind,
+    step_end: EventTime,
     conditions: Conditions,
     watches: Vec<((FailureKind, String), Watched)>,
     last_offset: u64,
@@ -91,14 +102,21 @@ impl Judge {
     #[must_use]
     pub fn new(sets: Arc<FeatureSets>, rules: Arc<RuleSet>, config: Config) -> Self {
         let model_set = model_set(&sets, &rules, &config);
+        let state_set = digest(&[
+            forewarn_detect::VERSION,
+            forewarn_forecast::VERSION,
+            sets.digest(),
+        ]);
         Self {
             sets,
             rules,
             config,
             model_set,
+            state_set,
             metrics: BTreeMap::new(),
             resources: BTreeMap::new(),
             counters: Counters::default(),
+            told: Counters::default(),
         }
     }
 
@@ -112,6 +130,42 @@ impl Judge {
     #[must_use]
     pub const fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// Hands what was counted since the last tick to the metrics, and says what somebody should do about it.
+    fn tell(&mut self) {
+        let (now, was) = (
+            self.counters,
+            std::mem::replace(&mut self.told, self.counters),
+        );
+        if now == was {
+            return;
+        }
+        for (name, now, was) in [
+            (
+                "forewarn_predictor_unknown_sets_total",
+                now.unknown_sets,
+                was.unknown_sets,
+            ),
+            (
+                "forewarn_predictor_evicted_resources_total",
+                now.evicted,
+                was.evicted,
+            ),
+            (
+                "forewarn_predictor_unwatched_limits_total",
+                now.unwatched,
+                was.unwatched,
+            ),
+        ] {
+            metrics::counter!(name).increment(now - was);
+        }
+        if now.evicted > was.evicted {
+            tracing::warn!(
+                resources = now.evicted - was.evicted,
+                "resources were dropped to make room and will learn anew; raise predictor.max_resources"
+            );
+        }
     }
 
     fn vector(&mut self, vector: &FeatureVector, offset: u64, out: &mut Vec<Prediction>) {
@@ -128,7 +182,7 @@ impl Judge {
             return;
         };
         let key = (vector.resource.clone(), vector.feature_set.clone());
-        self.make_room(&key);
+        self.make_room(&key, vector, out);
         let metrics = self.metrics_of(set);
         let (rules, config, blank) = (
             Arc::clone(&self.rules),
@@ -147,10 +201,16 @@ impl Judge {
         };
         let resource = self.resources.entry(key).or_insert_with(fresh);
         if resource.step != vector.step {
-            // The source measures at another pace: what is usual has to be learned anew.
-            *resource = fresh();
+            // The source measures at another pace: what is usual has to be learned anew. What holds still holds.
+            resource.withdraw(vector, &config, out);
+            let conditions = std::mem::take(&mut resource.conditions);
+            *resource = Resource {
+                conditions,
+                ..fresh()
+            };
         }
         resource.last_offset = offset;
+        (resource.kind, resource.step_end) = (vector.kind, vector.step_end);
 
         let changes = resource.conditions.observe(&rules, set, vector);
         out.extend(
@@ -208,7 +268,9 @@ impl Judge {
         Arc::clone(metrics)
     }
 
-    fn make_room(&mut self, key: &Key) {
+    /// Drops the resource that has been quiet for longest, in favour of a new one. What was said of it is taken back: it
+    /// will not be seen to come true, or to cease.
+    fn make_room(&mut self, key: &Key, vector: &FeatureVector, out: &mut Vec<Prediction>) {
         if self.resources.len() < self.config.max_resources || self.resources.contains_key(key) {
             return;
         }
@@ -216,9 +278,30 @@ impl Judge {
             .resources
             .iter()
             .min_by_key(|(_, resource)| resource.last_offset);
-        if let Some(quietest) = quietest.map(|(key, _)| key.clone()) {
-            self.resources.remove(&quietest);
-            self.counters.evicted += 1;
+        let Some(quietest) = quietest.map(|(key, _)| key.clone()) else {
+            return;
+        };
+        let Some(mut dropped) = self.resources.remove(&quietest) else {
+            return;
+        };
+        self.counters.evicted += 1;
+        let last = FeatureVector {
+            resource: quietest.0,
+            kind: dropped.kind,
+            feature_set: quietest.1,
+            step: dropped.step,
+            step_end: dropped.step_end,
+            incomplete: true,
+            values: Vec::new(),
+            limits: Vec::new(),
+            late: 0,
+            backfill: vector.backfill,
+        };
+        dropped.withdraw(&last, &self.config, out);
+        if let Some(set) = self.sets.by_id(&last.feature_set) {
+            // Without rules, whatever holds ceases.
+            let changes = dropped.conditions.observe(&RuleSet::default(), set, &last);
+            out.extend(changes.into_iter().map(Prediction::Condition));
         }
     }
 }
@@ -233,7 +316,7 @@ impl Stage for Judge {
         match input {
             ProcessedMetric::Vector(vector) => self.vector(&vector, cause.src.offset, out),
             ProcessedMetric::Resource(change) => out.push(Prediction::Resource(change)),
-            ProcessedMetric::Tick(_) => {}
+            ProcessedMetric::Tick(_) => self.tell(),
         }
     }
 
@@ -245,6 +328,8 @@ impl Stage for Judge {
                 key: key.clone(),
                 detector: resource.detector.state().clone(),
                 step: resource.step,
+                kind: resource.kind,
+                step_end: resource.step_end,
                 conditions: resource.conditions.clone(),
                 watches: resource
                     .watches
@@ -254,19 +339,20 @@ impl Stage for Judge {
                 last_offset: resource.last_offset,
             })
             .collect();
-        encode_state(&(FORMAT, &self.model_set, kept))
+        encode_state(&(FORMAT, &self.state_set, kept))
     }
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
-        let (format, model_set, kept): (u16, String, Vec<Kept>) = decode_state(snapshot)?;
+        let (format, state_set, kept): (u16, String, Vec<Kept>) = decode_state(snapshot)?;
         if format != FORMAT {
             return Err(RestoreError(format!(
                 "format {format}, this program writes {FORMAT}"
             )));
         }
-        if model_set != self.model_set {
+        // Other rules and settings hold from here on: with a state to go on from, what ceases under them is said so.
+        if state_set != self.state_set {
             return Err(RestoreError(
-                "it was made with other rules, settings or feature sets".into(),
+                "it was made with other detectors or feature sets".into(),
             ));
         }
         let sets = Arc::clone(&self.sets);
@@ -290,6 +376,8 @@ impl Stage for Judge {
             let resource = Resource {
                 detector,
                 step: kept.step,
+                kind: kept.kind,
+                step_end: kept.step_end,
                 conditions: kept.conditions,
                 watches: kept.watches.into_iter().collect(),
                 last_offset: kept.last_offset,
@@ -306,6 +394,8 @@ impl Resource {
         Self {
             detector,
             step,
+            kind: Kind::default(),
+            step_end: EventTime::default(),
             conditions: Conditions::default(),
             watches: BTreeMap::new(),
             last_offset: 0,
@@ -336,17 +426,38 @@ impl Resource {
                 capacity: limit.limit,
                 limit: share,
             };
-            let watched = self.watches.entry(key).or_default();
-            watched.last = vector.step_end;
+            let watched = self.watches.entry(key).or_insert_with(|| Watched {
+                watch: Watch::default(),
+                last: limit.clone(),
+                at: vector.step_end,
+                share,
+            });
+            (watched.at, watched.share) = (vector.step_end, share);
+            watched.last.clone_from(limit);
             if let Some(claim) = watched.watch.observe(&reading, &settings) {
-                out.push(Prediction::Failure(failure(
-                    vector, limit, share, &settings, claim,
-                )));
+                out.push(failure(vector, watched, &settings, claim));
+            }
+        }
+        let absent = vector.step.duration() * u32::from(ABSENT_STEPS);
+        for watched in self.watches.values_mut() {
+            if vector.step_end.since(watched.at) >= absent
+                && let Some(claim) = watched.watch.gone()
+            {
+                out.push(failure(vector, watched, &settings, claim));
             }
         }
         self.watches
-            .retain(|_, watched| vector.step_end.since(watched.last) <= FORGOTTEN);
+            .retain(|_, watched| vector.step_end.since(watched.at) <= FORGOTTEN);
         unwatched
+    }
+
+    /// Takes back what is predicted, since nobody will watch it any more.
+    fn withdraw(&mut self, vector: &FeatureVector, config: &Config, out: &mut Vec<Prediction>) {
+        for watched in self.watches.values_mut() {
+            if let Some(claim) = watched.watch.gone() {
+                out.push(failure(vector, watched, &config.watch(), claim));
+            }
+        }
     }
 }
 
@@ -366,12 +477,12 @@ fn limit_share(rules: &RuleSet, vector: &FeatureVector, failure: FailureKind) ->
 
 fn failure(
     vector: &FeatureVector,
-    limit: &LimitReading,
-    share: f64,
+    watched: &Watched,
     settings: &forewarn_forecast::Settings,
     claim: Claim,
-) -> FailurePrediction {
-    FailurePrediction {
+) -> Prediction {
+    let limit = &watched.last;
+    Prediction::Failure(FailurePrediction {
         resource: vector.resource.clone(),
         kind: vector.kind,
         failure: limit.kind,
@@ -380,7 +491,7 @@ fn failure(
         step_end: vector.step_end,
         state: claim.state,
         used: limit.used,
-        limit: share * limit.limit,
+        limit: watched.share * limit.limit,
         slope: claim.slope * limit.limit,
         p10_seconds: claim.p10,
         p50_seconds: claim.p50,
@@ -391,7 +502,7 @@ fn failure(
         reason: claim.reason.map(str::to_owned),
         lead_seconds: claim.lead,
         backfill: vector.backfill,
-    }
+    })
 }
 
 fn verdict(blank: Verdict, judged: forewarn_detect::Verdict, metrics: &[Metric]) -> Verdict {
@@ -456,13 +567,16 @@ fn edge(value: f64) -> Option<f32> {
 /// in the same way.
 fn model_set(sets: &FeatureSets, rules: &RuleSet, config: &Config) -> String {
     let config = serde_json::to_string(config).expect("settings are plain data");
-    let parts = [
+    digest(&[
         forewarn_detect::VERSION,
         forewarn_forecast::VERSION,
         sets.digest(),
         rules.digest(),
         &config,
-    ];
+    ])
+}
+
+fn digest(parts: &[&str]) -> String {
     forewarn_types::id::message(parts.join("\n").as_bytes())
         .simple()
         .to_string()

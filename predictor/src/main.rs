@@ -34,7 +34,7 @@ struct Sections {
 
 fn configure(settings: &mut Settings) -> Sections {
     let sets = settings.made("feature_sets", FeatureSets::extended);
-    let rules = settings.made("rules", RuleSet::new);
+    let rules = settings.made("rules", |rules| RuleSet::for_sets(rules, &sets));
     Sections {
         log: settings.checked("log", LogConfig::mistakes),
         checkpoints: settings.checked("checkpoints", CheckpointConfig::mistakes),

@@ -6,9 +6,10 @@
 //! **Distribution.** The level is taken as a random walk with drift, observed with noise, its drift known from a
 //! window of length `W` only. After a further time `h` it has grown by `b·h` give or take
 //! `sqrt(s²·h·(1 + h/W) + e²)`: the walk's own spread, what the window does not tell about the drift, and the noise of
-//! the reading, and a share of the slope for changes that no window shows (the forecast variance of a random walk with estimated drift; Lee & Carter, JASA 87, 1992, app. B).
+//! the reading (the forecast variance of a random walk with estimated drift; Lee & Carter, JASA 87, 1992, app. B),
+//! and a share of the slope for changes that no window shows.
 //! So `P(T ≤ h) = Φ((b·h − d) / sqrt(…))` for a distance `d` to the limit, and its quantiles follow by bisection.
-//! The long-run variance `s²` is that of increments over a sixth of the window, which contain the slow swings of the
+//! The long-run variance `s²` is that of increments over a quarter of the window, which contain the slow swings of the
 //! rate and not only its jitter.
 //!
 //! **Abstention.** No claim without enough points, without a climb that its own noise cannot explain, when the climb
@@ -28,7 +29,7 @@ const REACH: f64 = 2.5;
 /// A climb in the last quarter below this share of the trend is a plateau.
 const STILL_CLIMBING: f64 = 0.4;
 
-/// Share of the window over which increments are taken for the walk's variance: long enough to hold slow swings of the
+/// The window's length over that of the spans over which increments are taken for the walk's variance: long enough to hold slow swings of the
 /// rate, short enough that there are some of them.
 const LAG: usize = 4;
 

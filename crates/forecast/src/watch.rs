@@ -153,8 +153,18 @@ impl Watch {
         }
         match self.evidence(reading, settings) {
             Some((seen_from, outlook)) => self.support(reading, settings, seen_from, outlook),
-            None => self.doubt(reading, settings, why),
+            None => self.doubt(reading, why),
         }
+    }
+
+    /// The thing is not reported any more: what was predicted of it will not be seen to come true.
+    ///
+    /// The history stays, in case it is reported again; what is open is withdrawn.
+    pub fn gone(&mut self) -> Option<Claim> {
+        self.evidence_since = None;
+        self.breached = false;
+        let open = self.open.take()?;
+        Some(open.ended(PredictionState::Withdrawn, "it is not reported any more"))
     }
 
     /// Whether the level has reached the limit and not yet fallen back.
@@ -208,7 +218,7 @@ impl Watch {
                 return None;
             }
             (open.told_at, open.told_p50) = (reading.at, p50);
-            return Some(open.claim(PredictionState::Open, reading, settings));
+            return Some(open.claim(reading, settings));
         }
         if reading.at.since(since).as_secs_f64() < (SUSTAINED * outlook.window).max(3.0 * step) {
             return None;
@@ -222,12 +232,12 @@ impl Watch {
             seen_from,
             outlook,
         };
-        let claim = open.claim(PredictionState::Open, reading, settings);
+        let claim = open.claim(reading, settings);
         self.open = Some(open);
         Some(claim)
     }
 
-    fn doubt(&mut self, reading: &Reading, settings: &Settings, why: Abstain) -> Option<Claim> {
+    fn doubt(&mut self, reading: &Reading, why: Abstain) -> Option<Claim> {
         self.evidence_since = None;
         let open = self.open.as_ref()?;
         let step = reading.step.duration().as_secs_f64();
@@ -242,10 +252,7 @@ impl Watch {
         } else {
             return None;
         };
-        let claim = Claim {
-            reason: Some(reason),
-            ..open.claim(state, reading, settings)
-        };
+        let claim = open.ended(state, reason);
         self.open = None;
         Some(claim)
     }
@@ -256,40 +263,45 @@ impl Watch {
         debug_assert!(level >= reading.limit);
         let open = self.open.take()?;
         Some(Claim {
-            state: PredictionState::Confirmed,
-            first_step: open.first_step,
-            p10: None,
-            p50: None,
-            p90: None,
             probability: 1.0,
-            slope: open.outlook.slope,
-            linear: None,
-            reason: Some("the limit is reached"),
             lead: Some(reading.at.since(open.first_step).as_secs_f64()),
+            ..open.ended(PredictionState::Confirmed, "the limit is reached")
         })
     }
 }
 
 impl Open {
-    fn claim(&self, state: PredictionState, reading: &Reading, settings: &Settings) -> Claim {
+    /// That it is predicted, as of `reading`.
+    fn claim(&self, reading: &Reading, settings: &Settings) -> Claim {
         // The outlook is seen from its window's last point; what is said is seen from the step.
         let passed = reading.at.since(self.seen_from).as_secs_f64();
         let left = |seconds: f64| (seconds - passed).max(0.0);
-        let open = state == PredictionState::Open;
+        Claim {
+            state: PredictionState::Open,
+            first_step: self.first_step,
+            p10: Some(left(self.outlook.p10)),
+            p50: Some(left(self.outlook.p50)),
+            p90: self.outlook.p90.map(left),
+            probability: self.outlook.probability(passed + settings.horizon),
+            slope: self.outlook.slope,
+            linear: self.outlook.linear.map(left),
+            reason: None,
+            lead: None,
+        }
+    }
+
+    /// That it is no longer predicted.
+    fn ended(&self, state: PredictionState, reason: &'static str) -> Claim {
         Claim {
             state,
             first_step: self.first_step,
-            p10: open.then(|| left(self.outlook.p10)),
-            p50: open.then(|| left(self.outlook.p50)),
-            p90: self.outlook.p90.filter(|_| open).map(left),
-            probability: if open {
-                self.outlook.probability(passed + settings.horizon)
-            } else {
-                0.0
-            },
+            p10: None,
+            p50: None,
+            p90: None,
+            probability: 0.0,
             slope: self.outlook.slope,
-            linear: self.outlook.linear.filter(|_| open).map(left),
-            reason: None,
+            linear: None,
+            reason: Some(reason),
             lead: None,
         }
     }

@@ -1,3 +1,4 @@
-//! The predictor on the real parts. Left out where there are none.
+//! The predictor: its judge by itself, and its projector on the real parts, left out where there are none.
 
+mod judge;
 mod projector;
