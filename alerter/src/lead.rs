@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use forewarn_bus::{Appender, Event, Log, Observe, Place, Record, Start, StopFlag};
+use forewarn_bus::{Appender, BusError, Event, Log, Observe, Place, Record, Start, StopFlag};
 use forewarn_messages::{
     ANOMALY_PREDICTIONS, Body, DEAD_LETTERS, DeadLetter, DeadReason, DecodeError, Headers,
     Prediction,
@@ -55,8 +55,17 @@ enum End {
     Stopped,
     /// The lease or the database is gone for now.
     Lost(LedgerError),
+    /// The log does not answer: no reason to end, since notifications go on without it.
+    Away(anyhow::Error),
     /// It makes no sense to go on.
     Fatal(anyhow::Error),
+}
+
+fn is_away(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref::<BusError>(),
+        Some(BusError::Unreachable { .. })
+    )
 }
 
 impl From<LedgerError> for End {
@@ -117,6 +126,11 @@ impl Lead {
                             tracing::warn!(%error, "no longer the active alerter");
                             observe.trouble(Some(&error.to_string()));
                         }
+                        End::Away(error) => {
+                            let why = format!("{error:#}");
+                            tracing::warn!(why, "cannot lead while the log is away");
+                            observe.trouble(Some(&why));
+                        }
                     }
                 }
                 Ok(None) => {
@@ -152,6 +166,7 @@ impl Lead {
     fn term(&self, lease: Lease, runtime: &Handle, stop: &StopFlag, observe: &dyn Observe) -> End {
         let mut term = match Term::begin(self, lease, runtime) {
             Ok(term) => term,
+            Err(error) if is_away(&error) => return End::Away(error),
             Err(error) => return End::Fatal(error),
         };
         self.set_active(true);
@@ -359,12 +374,12 @@ impl<'a> Term<'a> {
     }
 
     /// Before a partition is left out the log itself is asked whether it has nothing more. Rare: its writer is gone,
-    /// or was. A log that does not answer lets nobody be left out.
+    /// or was. A log that does not answer lets nobody be left out, until [`Term::look`] finds the reader at the end again.
     fn confirm_ends(&mut self) {
         for partition in self.pipeline.stragglers() {
             let next = self.lanes[partition as usize].next_offset;
             let bounds = self.lead.log.bounds(place(partition));
-            if !bounds.is_ok_and(|bounds| next >= bounds.end) {
+            if !bounds.is_ok_and(|bounds| next.max(bounds.start) >= bounds.end) {
                 self.pipeline.not_at_end(partition);
             }
         }
@@ -412,11 +427,12 @@ impl<'a> Term<'a> {
         let begun = Instant::now();
         self.written_at = begun;
         self.changed_at = None;
-        let interval = self.pipeline.take_interval();
-        if interval.messages == 0 {
+        // A decision without a message stays with the interval: it is written with the message that follows it.
+        if self.pipeline.interval().messages == 0 {
             self.runtime.block_on(self.lead.ledger.renew(&self.lease))?;
             return Ok(());
         }
+        let interval = self.pipeline.take_interval();
         self.newest = self
             .newest
             .max(self.pipeline.merge().newest().unwrap_or_default());
@@ -477,6 +493,11 @@ impl<'a> Term<'a> {
                 .saturating_sub(lane.next_offset.max(bounds.start));
             metrics::gauge!("forewarn_alerter_lag_records", "partition" => partition.to_string())
                 .set(lag as f64);
+            if lag == 0 {
+                // The client tells each end once; this is for those after which the log did not answer.
+                self.pipeline.at_end(partition);
+            }
+            let lane = &mut self.lanes[partition as usize];
             if lag == 0 || lane.paused || lane.halted {
                 lane.moved_at = Instant::now();
             } else if lane.moved_at.elapsed() > STUCK {

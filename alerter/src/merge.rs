@@ -55,7 +55,7 @@ pub enum MergeError {
     /// The partition's history was replaced under us.
     #[error(
         "the history of partition {partition} changed from log {was} to log {found}: its topic was deleted and made \
-         again; start with a new database, or delete the row of `alerter_state`"
+         again; start with a new database"
     )]
     OtherLog {
         /// Which partition.

@@ -41,6 +41,9 @@ pub enum RelayError {
     },
 }
 
+/// How long the log may take to acknowledge a transition.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Publishes what is not published yet, and says how many.
 ///
 /// # Errors
@@ -72,7 +75,14 @@ pub async fn publish(postgres: &Postgres, appender: &dyn Appender) -> Result<usi
     let mut published = Vec::with_capacity(receipts.len());
     let mut failed = None;
     for (ordinal, receipt) in receipts {
-        match receipt.await {
+        // A log that is away takes its time; the relay has to give signs of life, and to give its session back.
+        let answer = tokio::time::timeout(PATIENCE, receipt)
+            .await
+            .unwrap_or_else(|_| {
+                let why = format!("no acknowledgement within {PATIENCE:?}");
+                Err(AppendError::Unknown(why))
+            });
+        match answer {
             Ok(_) => published.push(ordinal),
             Err(error) => {
                 failed = Some(error);

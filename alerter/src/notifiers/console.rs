@@ -37,10 +37,15 @@ pub struct Console {
 impl Notifier for Console {
     async fn notify(&self, notification: &Notification) -> Result<(), NotifyError> {
         let line = line(notification, self.colour);
-        // One call, so that lines of several threads do not mix.
-        std::io::stdout()
-            .lock()
-            .write_all(line.as_bytes())
+        // Whoever reads this may not: a full pipe must block no thread that others need.
+        let written = tokio::task::spawn_blocking(move || {
+            // One call, so that lines of several threads do not mix.
+            std::io::stdout().lock().write_all(line.as_bytes())
+        });
+        written
+            .await
+            .map_err(std::io::Error::other)
+            .flatten()
             .map_err(|error| NotifyError::Transient {
                 reason: format!("the standard output takes nothing: {error}"),
                 retry_after: None,

@@ -166,6 +166,7 @@ pub fn follow(
         chores_due: Instant::now(),
         watchdog: Watchdog::new(options.stall_limit),
         troubled: false,
+        last: None,
     };
     while !stop.is_stopped() {
         follower.turn()?;
@@ -173,6 +174,9 @@ pub fn follow(
     follower.commit(Duration::ZERO);
     Ok(())
 }
+
+/// A pass over the partitions ends after this while, so that the loop polls and gives signs of life in between.
+const PASS: Duration = Duration::from_secs(1);
 
 /// How often what is not a record is looked after.
 const CHORES: Duration = Duration::from_millis(100);
@@ -188,6 +192,8 @@ struct Follower<'a> {
     chores_due: Instant,
     watchdog: Watchdog,
     troubled: bool,
+    /// Where the last pass ended: the next one begins behind it, so that everybody gets a turn.
+    last: Option<Place>,
 }
 
 impl Follower<'_> {
@@ -249,15 +255,20 @@ impl Follower<'_> {
         Ok(())
     }
 
-    /// Begins what is not begun and offers what is ready.
+    /// Begins what is not begun and offers what is ready, until there was a setback or the pass has lasted for long:
+    /// a store that hangs takes its whole time limit for each partition.
     fn settle(&mut self) -> Result<(), RunError> {
-        let ready: Vec<_> = self
+        let mut ready: Vec<_> = self
             .queues
             .iter()
             .filter(|(_, queue)| queue.is_due(self.options))
             .map(|(place, _)| *place)
             .collect();
+        let behind = ready.partition_point(|place| Some(*place) <= self.last);
+        ready.rotate_left(behind);
+        let begun = Instant::now();
         for place in ready {
+            self.last = Some(place);
             let Some(mut queue) = self.queues.remove(&place) else {
                 continue;
             };
@@ -266,8 +277,14 @@ impl Follower<'_> {
             } else {
                 self.begin(place, &mut queue)
             };
+            let is_set_back = queue.setback.is_some();
             self.queues.insert(place, queue);
             done?;
+            if is_set_back || begun.elapsed() >= PASS {
+                // What is the matter is told before the next partition meets it too.
+                self.chores_due = Instant::now();
+                break;
+            }
         }
         Ok(())
     }

@@ -275,7 +275,8 @@ impl<S: Stage, M: Fn(u32) -> S> Runner<'_, S, M> {
             let reading: Vec<_> = self
                 .seats
                 .iter()
-                .filter(|(_, seat)| !seat.is_halted())
+                // Who was paused because the output takes nothing is not stuck.
+                .filter(|(_, seat)| !self.blocked && !seat.is_halted())
                 .map(|(place, seat)| (*place, seat.next_offset()))
                 .collect();
             self.watchdog.look(self.log, &reading, |place, lag| {

@@ -154,7 +154,7 @@ impl Appender for KafkaAppender {
     }
 
     fn flush(&self, wait: Duration) -> Result<(), AppendError> {
-        self.ledger.settle(wait)
+        self.ledger.settle(self.order, wait)
     }
 }
 
@@ -286,7 +286,7 @@ struct Book {
     /// Open records per epoch, for the epochs from `oldest` on.
     open: VecDeque<u64>,
     oldest: u64,
-    /// The first failure since the last successful flush.
+    /// The first failure that was not told by a flush, or the one after which nothing may follow.
     failure: Option<String>,
 }
 
@@ -341,7 +341,7 @@ impl Ledger {
         }
     }
 
-    fn settle(&self, wait: Duration) -> Result<(), AppendError> {
+    fn settle(&self, order: Order, wait: Duration) -> Result<(), AppendError> {
         let deadline = Instant::now() + wait;
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         let epoch = book.epoch;
@@ -363,9 +363,14 @@ impl Ledger {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-        match &book.failure {
+        // After a hole nothing may follow; where each record stands for itself, a failure that was told is settled.
+        let failure = match order {
+            Order::WithoutHoles => book.failure.clone(),
+            Order::PerRecord => book.failure.take(),
+        };
+        match failure {
             None => Ok(()),
-            Some(failure) => Err(AppendError::Unknown(failure.clone())),
+            Some(failure) => Err(AppendError::Unknown(failure)),
         }
     }
 }
@@ -379,15 +384,18 @@ mod tests {
     #[test]
     fn a_flush_waits_for_what_came_before_it_and_for_nothing_else() {
         let ledger = Ledger::default();
-        assert_eq!(ledger.settle(NOW), Ok(()));
+        assert_eq!(ledger.settle(Order::PerRecord, NOW), Ok(()));
         let first = ledger.open(Order::PerRecord).unwrap();
-        assert!(matches!(ledger.settle(NOW), Err(AppendError::Unknown(_))));
+        assert!(matches!(
+            ledger.settle(Order::PerRecord, NOW),
+            Err(AppendError::Unknown(_))
+        ));
         let second = ledger.open(Order::PerRecord).unwrap();
         ledger.close(first, None);
         // `second` came after the flush above but before this one.
-        assert!(ledger.settle(NOW).is_err());
+        assert!(ledger.settle(Order::PerRecord, NOW).is_err());
         ledger.close(second, None);
-        assert_eq!(ledger.settle(NOW), Ok(()));
+        assert_eq!(ledger.settle(Order::PerRecord, NOW), Ok(()));
     }
 
     #[test]
@@ -396,7 +404,7 @@ mod tests {
         let first = ledger.open(Order::PerRecord).unwrap();
         let waiting = std::thread::spawn({
             let ledger = Arc::clone(&ledger);
-            move || ledger.settle(Duration::from_secs(20))
+            move || ledger.settle(Order::PerRecord, Duration::from_secs(20))
         });
         while ledger.book.lock().unwrap().epoch == 0 {
             std::thread::yield_now();
@@ -409,18 +417,18 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_told_by_every_flush_and_ends_an_appender_in_order() {
-        let ledger = Ledger::default();
-        let epoch = ledger.open(Order::WithoutHoles).unwrap();
-        ledger.close(epoch, Some(&AppendError::Refused("too large".into())));
-        for _ in 0..2 {
-            let Err(AppendError::Unknown(words)) = ledger.settle(NOW) else {
+    fn a_failure_ends_an_appender_in_order_and_is_told_once_where_records_stand_alone() {
+        for (order, again) in [(Order::WithoutHoles, false), (Order::PerRecord, true)] {
+            let ledger = Ledger::default();
+            let epoch = ledger.open(order).unwrap();
+            ledger.close(epoch, Some(&AppendError::Refused("too large".into())));
+            let Err(AppendError::Unknown(words)) = ledger.settle(order, NOW) else {
                 panic!("told")
             };
             assert!(words.contains("too large"));
+            assert_eq!(ledger.settle(order, NOW).is_ok(), again);
+            assert_eq!(ledger.open(order).is_ok(), again);
         }
-        assert!(ledger.open(Order::WithoutHoles).is_err());
-        assert!(ledger.open(Order::PerRecord).is_ok());
     }
 
     #[test]
@@ -428,6 +436,6 @@ mod tests {
         let ledger = Ledger::default();
         let epoch = ledger.open(Order::PerRecord).unwrap();
         ledger.withdraw(epoch);
-        assert_eq!(ledger.settle(NOW), Ok(()));
+        assert_eq!(ledger.settle(Order::PerRecord, NOW), Ok(()));
     }
 }

@@ -305,13 +305,17 @@ pub fn describe(error: &tokio_postgres::Error) -> String {
     }
 }
 
-/// The parser's message names the part that is wrong, never the password.
+/// The parser's message names the part that is wrong, never the password. That holds for addresses only: what is none
+/// it takes for `key=value` pairs, and repeats what stands before the first `=`.
 fn parse_url(config: &Config) -> Result<tokio_postgres::Config, String> {
-    config
-        .url
-        .reveal()
-        .parse()
-        .map_err(|error| describe(&error))
+    let url = config.url.reveal();
+    if !["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme))
+    {
+        return Err("it begins with neither postgres:// nor postgresql://".to_owned());
+    }
+    url.parse().map_err(|error| describe(&error))
 }
 
 fn client_config(config: &Config, application: &str) -> Result<tokio_postgres::Config, Error> {

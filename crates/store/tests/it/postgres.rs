@@ -325,4 +325,18 @@ async fn a_server_that_is_not_there_is_named_without_its_password() {
     assert_eq!(Config::default().mistakes(), []);
     let error = Postgres::open(&config, "test").expect_err("no port number");
     assert!(!format!("{error:?} {error}").contains("hunter2"), "{error}");
+    // What is no address would be taken for `key=value` pairs, and repeated.
+    for url in [
+        "postgresql+asyncpg://u:hunter2@db/x?sslmode=require",
+        "\"postgres://u:hunter2@h/x?sslmode=require\"",
+        "password=hunter2 host=h sslmode",
+    ] {
+        let config = Config {
+            url: Secret::new(url),
+            ..Config::default()
+        };
+        let error = Postgres::open(&config, "test").expect_err("no address");
+        let told = format!("{error:?} {error} {:?}", config.mistakes());
+        assert!(!told.contains("hunter2"), "{told}");
+    }
 }
