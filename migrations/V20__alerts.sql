@@ -25,7 +25,7 @@ COMMENT ON COLUMN alerter_state.next_offsets IS 'The offset of anomaly_predictio
 COMMENT ON COLUMN alerter_state.checkpoint IS 'State of the alerts and of the merge of partitions, as of next_offsets.';
 COMMENT ON COLUMN alerter_state.passed IS 'Messages that have passed since the beginning of the log.';
 COMMENT ON COLUMN alerter_state.logged_at IS 'The log''s time of the last message that passed.';
-COMMENT ON COLUMN alerter_state.is_behind IS 'More than 5 minutes behind the newest: nothing is delivered until it has caught up, and then only the last state of each alert.';
+COMMENT ON COLUMN alerter_state.is_behind IS 'Further behind the newest than alerter.behind_after: nothing is delivered until it has caught up, and then only the last state of each alert.';
 COMMENT ON COLUMN alerter_state.rules_digest IS 'Digest of the rules in force.';
 COMMENT ON COLUMN alerter_state.updated_at IS 'When it was moved last, by the database''s clock.';
 
@@ -49,7 +49,7 @@ CREATE TABLE alerts (
     tenant text NOT NULL,
     rule text NOT NULL,
     severity text NOT NULL CHECK (severity IN ('info', 'low', 'medium', 'high', 'critical')),
-    state text NOT NULL CHECK (state IN ('predicted', 'pending', 'open', 'acknowledged', 'resolved', 'silenced', 'dismissed')),
+    state text NOT NULL CHECK (state IN ('predicted', 'open', 'acknowledged', 'resolved', 'silenced', 'dismissed')),
     resource text NOT NULL,
     kind text NOT NULL,
     subject text NOT NULL,
@@ -78,7 +78,7 @@ COMMENT ON COLUMN alerts.alert_id IS 'Made from the content: tenant, rule, finge
 COMMENT ON COLUMN alerts.tenant IS 'The owner; default unless tenants are configured.';
 COMMENT ON COLUMN alerts.rule IS 'Name of the rule that found it.';
 COMMENT ON COLUMN alerts.severity IS 'info, low, medium, high or critical: from impact and time left.';
-COMMENT ON COLUMN alerts.state IS 'predicted (a failure is expected), pending (the condition does not hold for long enough yet), open, acknowledged, resolved; silenced, dismissed.';
+COMMENT ON COLUMN alerts.state IS 'predicted (a failure is expected), open, acknowledged, resolved; silenced, dismissed. A condition that does not hold for long enough yet is pending, and no alert: see condition_changes.';
 COMMENT ON COLUMN alerts.resource IS 'Whom it is about: the name under which it sends metrics.';
 COMMENT ON COLUMN alerts.kind IS 'What the resource is.';
 COMMENT ON COLUMN alerts.subject IS 'What about it: a metric, a mount point, resource.';
@@ -89,7 +89,7 @@ COMMENT ON COLUMN alerts.title IS 'What is or was wrong, in one line.';
 COMMENT ON COLUMN alerts.summary IS 'The last that was said about it, in one line; for a resolved alert how it ended.';
 COMMENT ON COLUMN alerts.reason IS 'Why it ended or came back.';
 COMMENT ON COLUMN alerts.began_at IS 'End of the step with which it began, in the time of the measurement.';
-COMMENT ON COLUMN alerts.opened_at IS 'The log''s time at which it was predicted or open first; null for conditions that ceased while pending.';
+COMMENT ON COLUMN alerts.opened_at IS 'The log''s time at which it was predicted or open first.';
 COMMENT ON COLUMN alerts.changed_at IS 'The log''s time of its last transition.';
 COMMENT ON COLUMN alerts.resolved_at IS 'The log''s time at which it ended; null while active.';
 COMMENT ON COLUMN alerts.transitions IS 'How many transitions it has had.';
@@ -130,14 +130,14 @@ COMMENT ON COLUMN alert_history.reason IS 'Why it ended or came back.';
 COMMENT ON COLUMN alert_history.details IS 'The numbers behind the title: expected and actual, parts of the score, times to failure.';
 COMMENT ON COLUMN alert_history.ts IS 'End of the step that brought it about, in the time of the measurement.';
 COMMENT ON COLUMN alert_history.logged_at IS 'The log''s time of the transition.';
-COMMENT ON COLUMN alert_history.notify IS 'Whether people are told: not for what is pending, flapping or history.';
+COMMENT ON COLUMN alert_history.notify IS 'Whether people are told: not of flapping, nor of history.';
 COMMENT ON COLUMN alert_history.src IS 'Where in the log the cause is: log/partition/offset/sub of system_metrics.';
 COMMENT ON COLUMN alert_history.published IS 'Whether it is on alert_events. At least once: a crash may publish it again.';
 
 CREATE VIEW active_alerts AS
 SELECT severity, state, resource, title, rule, opened_at, changed_at, alert_id
 FROM alerts
-WHERE state NOT IN ('resolved', 'pending')
+WHERE state <> 'resolved'
 ORDER BY array_position(ARRAY['critical', 'high', 'medium', 'low', 'info'], severity), opened_at DESC;
 
 COMMENT ON VIEW active_alerts IS 'What needs attention now, the worst first.';

@@ -26,7 +26,7 @@ COMMENT ON COLUMN deliveries.delivery_id IS 'Made from the content: alert, seque
 COMMENT ON COLUMN deliveries.alert_id IS 'Which alert.';
 COMMENT ON COLUMN deliveries.sequence IS 'Which of its transitions.';
 COMMENT ON COLUMN deliveries.receiver IS 'Name of the receiver.';
-COMMENT ON COLUMN deliveries.state IS 'pending, sending (an attempt is on its way, or its process died), delivered, superseded (a newer transition of the alert is told instead), failed (refused for good, or not accepted within 24 hours).';
+COMMENT ON COLUMN deliveries.state IS 'pending, sending (an attempt is on its way, or its process died), delivered, superseded (a newer transition of the alert is told instead), failed (refused for good, or not accepted within alerter.give_up_after).';
 COMMENT ON COLUMN deliveries.attempts IS 'Attempts begun so far.';
 COMMENT ON COLUMN deliveries.due_at IS 'No attempt before then.';
 COMMENT ON COLUMN deliveries.claimed_until IS 'Until then the attempt on its way is waited for; afterwards its outcome is unknown.';

@@ -15,7 +15,7 @@ CREATE TABLE consumer_offsets (
 ) WITH (fillfactor = 50);
 
 COMMENT ON TABLE consumer_offsets IS 'How far each consumer has come in each partition; part of the transactions that write the ledger. Never edit it by hand.';
-COMMENT ON COLUMN consumer_offsets.consumer_group IS 'Who reads: projector, alerter.';
+COMMENT ON COLUMN consumer_offsets.consumer_group IS 'Who reads: projector.';
 COMMENT ON COLUMN consumer_offsets.log_id IS 'Identity of the partition''s history: a topic that was deleted and made again has another.';
 COMMENT ON COLUMN consumer_offsets.topic IS 'What is read, without the prefix of topics.';
 COMMENT ON COLUMN consumer_offsets.partition IS 'Which partition of it.';

@@ -171,6 +171,7 @@ CREATE TABLE resources (
     eta_seconds double precision,
     open_predictions bigint NOT NULL,
     breached_at timestamptz,
+    reached jsonb NOT NULL,
     silent_since_at timestamptz,
     feature_sets jsonb NOT NULL,
     logged_at timestamptz NOT NULL,
@@ -182,7 +183,7 @@ COMMENT ON TABLE resources IS 'Every resource that was ever judged, and how it i
 COMMENT ON COLUMN resources.tenant IS 'The owner; default unless tenants are configured.';
 COMMENT ON COLUMN resources.resource IS 'Whom it is about: the name under which it sends metrics.';
 COMMENT ON COLUMN resources.kind IS 'What the resource is.';
-COMMENT ON COLUMN resources.state IS 'How it is doing. silent: it stopped sending; critical: a predicted limit was reached in the last 15 minutes; at_risk: a failure is predicted; degraded: unusual; learning: too little has been seen.';
+COMMENT ON COLUMN resources.state IS 'How it is doing. silent: it stopped sending; critical: a limit is reached; at_risk: a failure is predicted; degraded: unusual; learning: too little has been seen.';
 COMMENT ON COLUMN resources.state_since_at IS 'Since when it is in this state.';
 COMMENT ON COLUMN resources.first_step_at IS 'The first step that was judged.';
 COMMENT ON COLUMN resources.last_step_at IS 'The last step that was judged.';
@@ -191,7 +192,8 @@ COMMENT ON COLUMN resources.score IS 'Score of the last step; above 1 is an anom
 COMMENT ON COLUMN resources.confidence IS 'How much data stands behind the score, 0 to 1.';
 COMMENT ON COLUMN resources.eta_seconds IS 'While learning: seconds of data still wanted.';
 COMMENT ON COLUMN resources.open_predictions IS 'How many failures are predicted.';
-COMMENT ON COLUMN resources.breached_at IS 'When a predicted limit was reached last.';
+COMMENT ON COLUMN resources.breached_at IS 'When a predicted limit was reached last; null once it is left again.';
+COMMENT ON COLUMN resources.reached IS 'Limits that are reached and not left again: ["failure:subject"].';
 COMMENT ON COLUMN resources.silent_since_at IS 'Since when it is silent, in the log''s time; null while it sends.';
 COMMENT ON COLUMN resources.feature_sets IS 'What each feature set said last: {name: {ts, state}}.';
 COMMENT ON COLUMN resources.logged_at IS 'The log''s time at which the cause was taken in.';

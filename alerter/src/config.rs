@@ -23,6 +23,9 @@ pub struct Config {
     /// The alerts of a resource that nothing was heard of for this long are closed.
     #[serde(with = "forewarn_config::duration")]
     pub forget_after: Duration,
+    /// Resources with something to remember at most; beyond, the alerts of the one that has been quiet for longest are
+    /// closed.
+    pub max_resources: usize,
     /// How long transitions are collected before they are written together.
     #[serde(with = "forewarn_config::duration")]
     pub interval: Duration,
@@ -48,6 +51,7 @@ impl Default for Config {
             anomaly_quiet: machine.anomaly_quiet,
             recover_after: machine.recover_after,
             forget_after: machine.forget_after,
+            max_resources: machine.max_resources,
             interval: Duration::from_millis(200),
             lease: Duration::from_secs(10),
             behind_after: Duration::from_secs(5 * 60),
@@ -81,6 +85,12 @@ impl Config {
                 "is at least 1h: a resource that is away for a while is not gone".to_owned(),
             ));
         }
+        if self.max_resources == 0 {
+            mistakes.push((
+                "max_resources",
+                "is 0; nothing could have an alert".to_owned(),
+            ));
+        }
         if !(100..=1_000_000).contains(&self.waiting_max) {
             mistakes.push(("waiting_max", "is 100 to 1000000 records".to_owned()));
         }
@@ -95,6 +105,7 @@ impl Config {
             anomaly_quiet: self.anomaly_quiet,
             recover_after: self.recover_after,
             forget_after: self.forget_after,
+            max_resources: self.max_resources,
         }
     }
 

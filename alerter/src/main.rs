@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use forewarn_alerter::{Config, Receiver, ReceiverConfig};
 use forewarn_bus::{Config as LogConfig, KafkaLog};
 use forewarn_config::Settings;
+use forewarn_features::FeatureSets;
 use forewarn_rules::RuleSet;
 use forewarn_service::{Context, Service};
 use forewarn_store::postgres::{Config as PostgresConfig, Postgres};
@@ -30,7 +31,8 @@ struct Sections {
 }
 
 fn configure(settings: &mut Settings) -> Sections {
-    let rules = settings.made("rules", RuleSet::new);
+    let sets = settings.made("feature_sets", FeatureSets::extended);
+    let rules = settings.made("rules", |rules| RuleSet::for_sets(rules, &sets));
     let mut receivers: Vec<Receiver> = Vec::new();
     for config in settings.section::<Vec<ReceiverConfig>>("receivers") {
         let path = format!("receivers.{}", config.name());

@@ -171,6 +171,7 @@ pub(super) struct Alert {
 }
 
 impl Alert {
+    /// It is not over, or may be about to begin.
     pub(super) fn is_active(&self) -> bool {
         self.state != AlertState::Resolved
     }
@@ -222,7 +223,17 @@ impl Work<'_> {
                 cooling: None,
                 headline: String::new(),
             });
-        let from = (alert.sequence > 0).then_some(alert.state);
+        if say.to == AlertState::Pending {
+            // Remembered, but no transition: most of what begins to hold ceases again, and no ledger should count it.
+            alert.state = say.to;
+            alert.changed_at = self.now;
+            self.resource.alerts.insert(finding.clone(), alert);
+            return;
+        }
+        let from = (alert.sequence > 0).then_some(match alert.state {
+            AlertState::Pending => AlertState::Resolved,
+            told => told,
+        });
         if from == Some(AlertState::Resolved) {
             alert.reopened += 1;
         }
@@ -275,8 +286,7 @@ impl Work<'_> {
             src: self.src,
         });
         if say.to == AlertState::Resolved && alert.cooling.is_none() {
-            // What was only pending has told nobody anything, so its return is a new beginning.
-            if from == Some(AlertState::Pending) || self.config.cooldown.is_zero() {
+            if self.config.cooldown.is_zero() {
                 return;
             }
             let until = self.now.plus(self.config.cooldown);
@@ -285,6 +295,19 @@ impl Work<'_> {
                 .insert((until, self.key.clone(), Timer::Cooldown(finding.clone())));
         }
         self.resource.alerts.insert(finding.clone(), alert);
+    }
+
+    /// A pending alert comes to nothing. One that was open before is over again, as it was.
+    pub(super) fn drop_pending(&mut self, finding: &Finding) {
+        if let Some(alert) = self.resource.alerts.get_mut(finding)
+            && alert.sequence > 0
+        {
+            alert.state = AlertState::Resolved;
+            if alert.cooling.is_some() {
+                return;
+            }
+        }
+        self.resource.alerts.remove(finding);
     }
 
     fn has_to_be_told(&self, alert: &Alert, to: AlertState, severity: Severity) -> bool {

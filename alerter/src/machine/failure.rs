@@ -19,8 +19,8 @@
 
 use std::time::Duration;
 
-use forewarn_messages::{ConditionChange, FailurePrediction, Verdict};
-use forewarn_rules::{FailurePredictionRule, Rule, RuleConfig, parse_breach_subject};
+use forewarn_messages::{ConditionChange, FailurePrediction, Verdict, parse_breach_subject};
+use forewarn_rules::{FailurePredictionRule, Rule, RuleConfig};
 use forewarn_types::{AlertState, EventTime, FailureKind, PredictionState, Severity};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

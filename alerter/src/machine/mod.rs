@@ -7,7 +7,8 @@
 //!
 //! Semantics, by rule:
 //! - *threshold*: pending when the condition begins to hold, open when it has held for `for` and `consecutive` steps,
-//!   resolved when it ceases. Steps without values count for nothing.
+//!   resolved when it ceases. Steps without values count for nothing. Pending is a state of this machine and of its
+//!   metrics, not of the ledger: what ceases before its time never was an alert (`condition_changes` has it).
 //! - *anomaly*: open when `consecutive` scored steps in a row are above the score, the resource as a whole or one of its
 //!   metrics; resolved by the first scored step that comes `anomaly_quiet` after the last one above. One episode, one
 //!   alert.
@@ -33,7 +34,7 @@ use std::time::Duration;
 use forewarn_bus::{RestoreError, decode_state, encode_state};
 use forewarn_messages::Prediction;
 use forewarn_rules::{Rule, RuleConfig, RuleSet};
-use forewarn_types::{EventTime, Kind, LogTime, ResourceKey, Src};
+use forewarn_types::{AlertState, EventTime, Kind, LogTime, ResourceKey, Src};
 use serde::{Deserialize, Serialize};
 
 use alert::{Alert, Say};
@@ -50,6 +51,9 @@ pub struct MachineConfig {
     pub recover_after: Duration,
     /// Log time without a word from a resource after which its alerts are closed and its state is dropped.
     pub forget_after: Duration,
+    /// Resources with something to remember at most; beyond, the alerts of the one that has been quiet for longest are
+    /// closed.
+    pub max_resources: usize,
 }
 
 impl Default for MachineConfig {
@@ -59,6 +63,7 @@ impl Default for MachineConfig {
             anomaly_quiet: Duration::from_secs(5 * 60),
             recover_after: Duration::from_secs(5 * 60),
             forget_after: Duration::from_secs(7 * 24 * 3600),
+            max_resources: 20_000,
         }
     }
 }
@@ -178,7 +183,22 @@ impl Machine {
                 Prediction::Tick(_) => {}
             }
         });
+        self.make_room(src, &mut out);
         out
+    }
+
+    /// Keeps within `max_resources`: closes what is open about the resource that has been quiet for longest.
+    fn make_room(&mut self, src: Src, out: &mut Vec<Transition>) {
+        if self.state.resources.len() <= self.config.max_resources {
+            return;
+        }
+        let all = self.state.resources.iter();
+        let quietest = all.min_by_key(|(_, resource)| resource.heard);
+        if let Some(quietest) = quietest.map(|(key, _)| key.clone()) {
+            self.with(&quietest, src, out, |work| {
+                work.close_for_good(&words::made_room());
+            });
+        }
     }
 
     /// How many resources there is something to remember about.
@@ -188,9 +208,7 @@ impl Machine {
     }
 
     /// Alerts that are not over, by state and severity, for metrics.
-    pub fn active(
-        &self,
-    ) -> impl Iterator<Item = (forewarn_types::AlertState, forewarn_types::Severity)> + '_ {
+    pub fn active(&self) -> impl Iterator<Item = (AlertState, forewarn_types::Severity)> + '_ {
         let alerts = self
             .state
             .resources
@@ -347,17 +365,21 @@ impl<'a> Work<'a> {
             return;
         }
         self.resource.forget_at = None;
-        let words = words::forgotten(self.config.forget_after);
-        self.close_all(|_| true, &words);
+        self.close_for_good(&words::forgotten(self.config.forget_after));
+    }
+
+    /// Closes whatever is open, and remembers nothing.
+    fn close_for_good(&mut self, reason: &str) {
+        self.close_all(|_| true, reason);
         for (finding, alert) in std::mem::take(&mut self.resource.alerts) {
             if let Some(until) = alert.cooling {
                 self.timers
                     .remove(&(until, self.key.clone(), Timer::Cooldown(finding)));
             }
         }
-        let kind = self.resource.kind;
         *self.resource = Resource {
-            kind,
+            kind: self.resource.kind,
+            forget_at: self.resource.forget_at,
             ..Resource::default()
         };
     }
@@ -410,9 +432,13 @@ impl<'a> Work<'a> {
         else {
             return;
         };
+        if alert.state == AlertState::Pending {
+            self.drop_pending(finding);
+            return;
+        }
         let say = Say {
             rule: alert.rule.clone(),
-            to: forewarn_types::AlertState::Resolved,
+            to: AlertState::Resolved,
             severity: alert.severity,
             step_end: self.resource.step_end,
             headline,

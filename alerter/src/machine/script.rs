@@ -3,8 +3,8 @@
 use expect_test::Expect;
 use forewarn_messages::{
     ConditionChange, FailurePrediction, Part, ResourceChange, SeriesVerdict, Tick, Verdict,
+    breach_subject,
 };
-use forewarn_rules::breach_subject;
 use forewarn_types::{
     FailureKind, LogId, PredictionState, ResourceState, StepLength, VerdictState,
 };

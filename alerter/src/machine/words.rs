@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use forewarn_messages::{FailurePrediction, SeriesVerdict, Verdict};
 use forewarn_rules::{Placeholder, Rule, ThresholdRule};
+use forewarn_types::quantity::{percent, quantity};
 use forewarn_types::{EventTime, FailureKind, PredictionState, ResourceKey};
 
 use super::failure::Thing;
@@ -25,7 +26,7 @@ pub(super) fn holds(
     subject: &str,
     value: Option<f64>,
 ) -> String {
-    let show = |value: f64| quantity(&config.metric, config.rate, value);
+    let show = |value: f64| level(config, value);
     let (now, threshold) = (value.map_or("unknown".into(), show), show(config.value));
     if let Some(template) = rule.summary() {
         return template.render(|place| match place {
@@ -46,12 +47,15 @@ pub(super) fn holds(
 pub(super) fn ceased(config: &ThresholdRule, subject: &str, value: Option<f64>) -> String {
     let what = what(config, subject);
     match value {
-        Some(value) => format!(
-            "{what} is {} again",
-            quantity(&config.metric, config.rate, value)
-        ),
+        Some(value) => format!("{what} is {} again", level(config, value)),
         None => format!("{what} is no longer reported"),
     }
+}
+
+/// A value that a rule compares, or its change per second.
+fn level(config: &ThresholdRule, value: f64) -> String {
+    let per_second = if config.rate { "/s" } else { "" };
+    format!("{}{per_second}", quantity(&config.metric, value))
 }
 
 fn what(config: &ThresholdRule, subject: &str) -> String {
@@ -71,7 +75,7 @@ pub(super) fn unusual(
 ) -> String {
     let leading = Leading::of(verdict);
     let metric = leading.as_ref().map_or("resource", |it| it.metric);
-    let show = |value: f32| quantity(metric, false, f64::from(value));
+    let show = |value: f32| quantity(metric, f64::from(value));
     let shown = |value: fn(&Leading<'_>) -> f32| {
         let value = leading.as_ref().map(value);
         value.map_or("unknown".into(), show)
@@ -229,6 +233,10 @@ pub(super) fn came_back(times: u32) -> String {
     }
 }
 
+pub(super) fn made_room() -> String {
+    "too many resources have alerts, and nothing was heard of this one for longest".to_owned()
+}
+
 pub(super) fn forgotten(after: Duration) -> String {
     format!(
         "nothing was heard of it for {}, so it counts as gone",
@@ -311,59 +319,18 @@ fn span_range(from: f64, to: f64) -> String {
     }
 }
 
-fn percent(share: f64) -> String {
-    let text = format!("{:.1}", share * 100.0);
-    format!("{} %", text.strip_suffix(".0").unwrap_or(&text))
-}
-
-/// A value as people write it: ratios in percent, the rest with four significant digits.
-fn quantity(metric: &str, rate: bool, value: f64) -> String {
-    let suffix = if rate { "/s" } else { "" };
-    let base = metric.strip_suffix(".value").unwrap_or(metric);
-    if base.ends_with(".utilization") || base.ends_with(".busy") {
-        return format!("{}{suffix}", percent(value));
-    }
-    let size = value.abs();
-    if size >= 10_000.0 {
-        let (scale, letter) = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")]
-            .into_iter()
-            .find(|(scale, _)| size >= *scale)
-            .unwrap_or((1.0, ""));
-        return format!("{:.1} {letter}{suffix}", value / scale);
-    }
-    // Four significant digits, without trailing zeros.
-    let digits = if size >= 1.0 {
-        3 - size.log10().floor().clamp(0.0, 3.0) as usize
-    } else {
-        4
-    };
-    let text = format!("{value:.digits$}");
-    let text = if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        &text
-    };
-    format!("{text}{suffix}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn spans_and_quantities_read_like_a_person_wrote_them() {
+    fn spans_and_times_read_like_a_person_wrote_them() {
         assert_eq!(
             [45.0, 180.0, 5000.0, 7200.0, 400_000.0].map(span),
             ["45 s", "3 min", "83 min", "2 h", "5 days"]
         );
         assert_eq!(span_range(120.0, 300.0), "2–5 min");
         assert_eq!(span_range(50.0, 300.0), "50 s – 5 min");
-        assert_eq!(quantity("cpu.utilization", false, 0.973), "97.3 %");
-        assert_eq!(quantity("cpu.utilization.value", true, 0.1), "10 %/s");
-        assert_eq!(quantity("load.1m", false, 3.25), "3.25");
-        assert_eq!(quantity("load.1m", false, 0.0), "0");
-        assert_eq!(quantity("disk.read", false, 123_456_789.0), "123.5 M");
-        assert_eq!(quantity("processes.count", false, 4096.0), "4096");
         assert_eq!(clock(46_724_000), "12:58:44");
     }
 }

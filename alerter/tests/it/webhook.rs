@@ -17,7 +17,7 @@ fn notification() -> Notification {
         "tenant": "default",
         "rule": "busy",
         "severity": "medium",
-        "from_state": "pending",
+        "from_state": "predicted",
         "to_state": "open",
         "resource": "wéb-\u{202e}01",
         "kind": "server",

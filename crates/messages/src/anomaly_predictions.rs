@@ -137,6 +137,20 @@ pub struct SeriesVerdict {
     pub upper: Option<f32>,
 }
 
+/// The subject of a [`ConditionChange`] by which a failure prediction rule tells that a limit is reached: one rule covers
+/// several failures.
+#[must_use]
+pub fn breach_subject(failure: FailureKind, subject: &str) -> String {
+    format!("{failure}:{subject}")
+}
+
+/// Reads [`breach_subject`] back.
+#[must_use]
+pub fn parse_breach_subject(text: &str) -> Option<(FailureKind, &str)> {
+    let (failure, subject) = text.split_once(':')?;
+    Some((failure.parse().ok()?, subject))
+}
+
 /// A condition of a rule began or ceased to hold for one resource.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConditionChange {

@@ -14,7 +14,8 @@ mod topic;
 
 pub use alert_events::AlertTransition;
 pub use anomaly_predictions::{
-    ConditionChange, FailurePrediction, Part, Prediction, SeriesVerdict, Verdict,
+    ConditionChange, FailurePrediction, Part, Prediction, SeriesVerdict, Verdict, breach_subject,
+    parse_breach_subject,
 };
 pub use dead_letters::{DeadLetter, DeadReason};
 pub use envelope::{Body, DecodeError, Envelope, Headers, Ticked};

@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 
 use forewarn_features::FeatureSet;
-use forewarn_messages::{ConditionChange, FeatureVector};
+use forewarn_messages::{ConditionChange, FeatureVector, breach_subject};
 use forewarn_types::{EventTime, FailureKind};
 use serde::{Deserialize, Serialize};
 
@@ -321,19 +321,6 @@ fn used_shares(
             let share = (limit.limit > 0.0).then(|| limit.used / limit.limit);
             (limit.subject.as_str(), share)
         })
-}
-
-/// The subject under which a failure prediction rule tells that a limit is reached: one rule covers several failures.
-#[must_use]
-pub fn breach_subject(failure: FailureKind, subject: &str) -> String {
-    format!("{failure}:{subject}")
-}
-
-/// Reads [`breach_subject`] back.
-#[must_use]
-pub fn parse_breach_subject(text: &str) -> Option<(FailureKind, &str)> {
-    let (failure, subject) = text.split_once(':')?;
-    Some((failure.parse().ok()?, subject))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod glob;
 mod set;
 mod template;
 
-pub use conditions::{ABSENT_STEPS, Conditions, RECOVERED, breach_subject, parse_breach_subject};
+pub use conditions::{ABSENT_STEPS, Conditions, RECOVERED};
 pub use config::{
     AnomalyRule, FailurePredictionRule, Operator, RuleConfig, SilenceRule, ThresholdRule, TimeLeft,
 };

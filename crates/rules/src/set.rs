@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use forewarn_features::{FeatureSet, FeatureSets};
 use forewarn_types::{FailureKind, Kind, ResourceKey, Severity};
 
 use crate::config::RuleConfig;
@@ -145,9 +146,23 @@ impl RuleSet {
         &self.digest
     }
 
-    /// Mistakes that show only beside the feature sets: metrics that none of them has.
-    #[must_use]
-    pub fn unknown_metrics(&self, is_known: impl Fn(&str) -> bool) -> Vec<RuleError> {
+    /// The same beside the feature sets that are in force: a rule about a metric that none of them has would never fire.
+    ///
+    /// # Errors
+    /// Every mistake in every rule.
+    pub fn for_sets(configs: Vec<RuleConfig>, sets: &FeatureSets) -> Result<Self, Vec<RuleError>> {
+        let rules = Self::new(configs)?;
+        let has =
+            |set: &FeatureSet, name: &str| set.features.iter().any(|feature| feature.name == name);
+        let unknown = rules.unknown_metrics(|name| sets.all().iter().any(|set| has(set, name)));
+        if unknown.is_empty() {
+            Ok(rules)
+        } else {
+            Err(unknown)
+        }
+    }
+
+    fn unknown_metrics(&self, is_known: impl Fn(&str) -> bool) -> Vec<RuleError> {
         let thresholds = self.rules.iter().filter_map(|rule| match rule.config() {
             RuleConfig::Threshold(threshold) => Some(threshold),
             _ => None,
@@ -158,7 +173,7 @@ impl RuleSet {
                 rule: rule.name.clone(),
                 field: "metric",
                 problem: format!(
-                    "no feature set has `{}`; docs/features.md lists them",
+                    "no feature set has `{}`: `[[feature_sets]]` can define it, and crates/features/sets has the others",
                     rule.metric
                 ),
             })

@@ -5,6 +5,7 @@
 
 pub mod id;
 pub mod metric;
+pub mod quantity;
 mod resource;
 mod sample;
 mod severity;

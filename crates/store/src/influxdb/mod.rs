@@ -82,7 +82,7 @@ impl Default for Config {
             batch_lines: 5_000,
             batch_bytes: 1 << 20,
             retention_raw: 7 * DAY,
-            retention_10s: 30 * DAY,
+            retention_10s: 190 * DAY,
             retention_1m: 190 * DAY,
             retention_10m: 400 * DAY,
             retention_1h: 1_100 * DAY,

@@ -1,7 +1,10 @@
 //! Folds records of `anomaly_predictions` into rows.
 
+use std::collections::BTreeSet;
+
 use forewarn_messages::{
     Body, ConditionChange, FailurePrediction, Part, Prediction, ResourceChange, Verdict,
+    parse_breach_subject,
 };
 use forewarn_types::{
     EventTime, Kind, LogTime, PredictionState, ResourceKey, ResourceState, Severity, Src,
@@ -15,8 +18,8 @@ use super::rows::{
 use super::{Ledger, ResourceId, Touched, words};
 use crate::Timestamp;
 
-/// For how long a resource counts as critical after a predicted limit was reached, in its own event time. No message
-/// says that a limit is left again, so time has to.
+/// For how long a resource counts as critical after a predicted limit was reached, in its own event time, where no rule
+/// tells when it is left again.
 const BREACH_HOLD_SECONDS: f64 = 900.0;
 /// A feature set that has judged nothing for this long has no say in a resource's state.
 const SET_HOLD_SECONDS: f64 = 300.0;
@@ -61,6 +64,9 @@ impl Ledger {
                 &prediction.resource
             }
             Prediction::Resource(change) => &change.resource,
+            Prediction::Condition(change) if parse_breach_subject(&change.subject).is_some() => {
+                &change.resource
+            }
             Prediction::Condition(_) | Prediction::Tick(_) => return,
         };
         touched.resources.insert(key(resource));
@@ -166,6 +172,22 @@ impl Ledger {
                 logged_at: cause.logged_at,
                 src: cause.src.to_string(),
             });
+        if parse_breach_subject(&change.subject).is_some() {
+            self.reached(cause, change);
+        }
+    }
+
+    /// A limit was reached, or left again.
+    fn reached(&mut self, cause: Cause, change: &ConditionChange) {
+        let row = self.resource_row(cause, &change.resource, change.kind, change.step_end);
+        let subject = words::text(&change.subject);
+        if change.holds {
+            row.reached.insert(subject);
+        } else {
+            row.reached.remove(&subject);
+            row.breached_at = None;
+        }
+        self.settle(cause, &change.resource, change.step_end.into());
     }
 
     fn failure(&mut self, cause: Cause, prediction: &FailurePrediction) {
@@ -226,6 +248,7 @@ impl Ledger {
                 eta_seconds: None,
                 open_predictions: 0,
                 breached_at: None,
+                reached: BTreeSet::new(),
                 silent_since_at: None,
                 feature_sets: Default::default(),
                 logged_at: cause.logged_at,
@@ -276,9 +299,10 @@ fn state_of(row: &ResourceRow) -> ResourceState {
     };
     if row.silent_since_at.is_some() {
         ResourceState::Silent
-    } else if row
-        .breached_at
-        .is_some_and(|at| age_seconds(at, row.last_step_at) < BREACH_HOLD_SECONDS)
+    } else if !row.reached.is_empty()
+        || row
+            .breached_at
+            .is_some_and(|at| age_seconds(at, row.last_step_at) < BREACH_HOLD_SECONDS)
     {
         ResourceState::Critical
     } else if row.open_predictions > 0 {

@@ -3,7 +3,7 @@
 //! They travel to and from PostgreSQL as JSON records, so a column has one definition here and one in the migration;
 //! a test saves and loads every table and finds them equal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use forewarn_messages::Part;
 use serde::{Deserialize, Serialize};
@@ -141,6 +141,7 @@ pub struct ResourceRow {
     pub eta_seconds: Option<f64>,
     pub open_predictions: i64,
     pub breached_at: Option<Timestamp>,
+    pub reached: BTreeSet<String>,
     pub silent_since_at: Option<Timestamp>,
     pub feature_sets: BTreeMap<String, SetRow>,
     pub logged_at: Timestamp,

@@ -77,6 +77,7 @@ const RESOURCES: Table = Table {
         "eta_seconds",
         "open_predictions",
         "breached_at",
+        "reached",
         "silent_since_at",
         "feature_sets",
         "logged_at",

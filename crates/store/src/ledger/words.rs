@@ -2,6 +2,7 @@
 
 use forewarn_messages::{FailurePrediction, Part, SeriesVerdict};
 use forewarn_types::FailureKind;
+use forewarn_types::quantity::{bytes, quantity, short};
 
 /// Names of an anomaly's largest parts that its summary tells.
 const PARTS_TOLD: usize = 3;
@@ -11,7 +12,7 @@ pub(super) fn text(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// `cpu.utilization 0.97 (expected 0.12), load.1m 9.1 (expected 0.4)`
+/// `cpu.utilization 97 % (expected 12 %), load.1m 9.1 (expected 0.4)`
 pub(super) fn resource_anomaly(parts: &[Part]) -> String {
     if parts.is_empty() {
         return "unusual as a whole".to_owned();
@@ -27,7 +28,7 @@ pub(super) fn resource_anomaly(parts: &[Part]) -> String {
     summary
 }
 
-/// `cpu.utilization 0.97 (expected 0.12)`
+/// `cpu.utilization 97 % (expected 12 %)`
 pub(super) fn series_anomaly(series: &SeriesVerdict) -> String {
     text(&deviation(&series.metric, series.value, series.expected))
 }
@@ -35,8 +36,8 @@ pub(super) fn series_anomaly(series: &SeriesVerdict) -> String {
 fn deviation(metric: &str, value: f32, expected: f32) -> String {
     format!(
         "{metric} {} (expected {})",
-        short(value.into()),
-        short(expected.into())
+        quantity(metric, value.into()),
+        quantity(metric, expected.into())
     )
 }
 
@@ -53,24 +54,26 @@ pub(super) fn prediction_title(prediction: &FailurePrediction) -> String {
     })
 }
 
-/// `8.1 GiB of 10 GiB used (81 %), growing by 1.2 MiB/s`
+/// `8.1 GiB used, counts as full at 9.5 GiB, growing by 1.2 MiB/s`
 pub(super) fn prediction_why(prediction: &FailurePrediction) -> String {
-    let bytes = matches!(
+    let in_bytes = matches!(
         prediction.failure,
         FailureKind::DiskFull | FailureKind::MemoryExhaustion
     );
-    let amount = |value: f64| if bytes { size(value) } else { short(value) };
-    let share = 100.0 * prediction.used / prediction.limit;
+    let amount = |value: f64| if in_bytes { bytes(value) } else { short(value) };
+    let full = match prediction.failure {
+        FailureKind::DiskFull => "full",
+        _ => "used up",
+    };
     let direction = if prediction.slope < 0.0 {
         "shrinking"
     } else {
         "growing"
     };
     format!(
-        "{} of {} used ({} %), {direction} by {}/s",
+        "{} used, counts as {full} at {}, {direction} by {}/s",
         amount(prediction.used),
         amount(prediction.limit),
-        short(share),
         amount(prediction.slope.abs())
     )
 }
@@ -90,56 +93,9 @@ pub(super) fn first_action(prediction: &FailurePrediction) -> String {
     })
 }
 
-/// Three significant digits, as people say numbers.
-fn short(value: f64) -> String {
-    if value == 0.0 {
-        return "0".to_owned();
-    }
-    let digits = 2 - value.abs().log10().floor().clamp(-30.0, 30.0) as i32;
-    if !(-6..=9).contains(&digits) {
-        return format!("{value:.2e}");
-    }
-    let text = format!("{value:.*}", usize::try_from(digits).unwrap_or(0));
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
-    }
-}
-
-/// `8.1 GiB`
-fn size(bytes: f64) -> String {
-    let (mut value, mut unit) = (bytes, "B");
-    for larger in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
-        if value.abs() < 1024.0 {
-            break;
-        }
-        value /= 1024.0;
-        unit = larger;
-    }
-    format!("{} {unit}", short(value))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_told_with_three_digits() {
-        for (value, text) in [
-            (0.0, "0"),
-            (0.123_456, "0.123"),
-            (0.5, "0.5"),
-            (-12.34, "-12.3"),
-            (1234.5, "1234"),
-            (1e-12, "1.00e-12"),
-            (9.2e18, "9.20e18"),
-        ] {
-            assert_eq!(short(value), text);
-        }
-        assert_eq!(size(8.7e9), "8.1 GiB");
-        assert_eq!(size(0.0), "0 B");
-    }
 
     #[test]
     fn a_null_character_never_reaches_the_database() {
