@@ -71,7 +71,7 @@ pub async fn run(
     }
 
     // Replicas on one host listen on different ports, and keep them over a restart.
-    let instance = format!("{}-{port}", host::host_name().unwrap_or_default());
+    let instance = cx.instance_on(port);
 
     let (appender, ids) = {
         let log = Arc::clone(&log);

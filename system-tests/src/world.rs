@@ -153,7 +153,7 @@ impl World {
             .count() as u32;
         let port = free_port()?;
         let name = format!("{}-{replica}", service.name());
-        let environment = self.environment(service, &name, port);
+        let environment = self.environment(service, port);
         let log = self.folder.join(format!("{name}.log"));
         self.processes.push(Process::new(
             service,
@@ -181,7 +181,7 @@ impl World {
         Ok(())
     }
 
-    fn environment(&self, service: Service, name: &str, port: u16) -> Vec<(String, String)> {
+    fn environment(&self, service: Service, port: u16) -> Vec<(String, String)> {
         let mut environment = vec![
             ("FOREWARN__SERVICE__PORT".to_owned(), port.to_string()),
             (
@@ -195,8 +195,6 @@ impl World {
                 format!("127.0.0.1:{port}"),
             ));
         }
-        // A replica's name has to be the same after a restart; in the field it is the name of its pod or host.
-        environment.push(("HOSTNAME".to_owned(), name.to_owned()));
         environment
     }
 

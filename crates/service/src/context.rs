@@ -52,13 +52,24 @@ impl Context {
     /// without waiting: `service.instance`, else the host's name and the port of the health pages.
     #[must_use]
     pub fn instance(&self) -> String {
+        let port = self.0.port.map(|usual| self.0.config.port.unwrap_or(usual));
+        self.named(port)
+    }
+
+    /// The same for a service that has its pages on a port of its own.
+    #[must_use]
+    pub fn instance_on(&self, port: u16) -> String {
+        self.named(Some(port))
+    }
+
+    fn named(&self, port: Option<u16>) -> String {
         if let Some(instance) = &self.0.config.instance {
             return instance.clone();
         }
         let host = rustix::system::uname();
         let host = host.nodename().to_string_lossy().into_owned();
-        match self.0.port {
-            Some(usual) => format!("{host}-{}", self.0.config.port.unwrap_or(usual)),
+        match port {
+            Some(port) => format!("{host}-{port}"),
             None => host,
         }
     }

@@ -49,8 +49,13 @@ const UNITS: &[(&str, &str, f64, f64)] = &[
     ("TBy", "By", 1e12, 1.0),
 ];
 
-/// Units of metrics that people push and that the collector does not have.
+/// Units of metrics that people push and that the collector does not have. Business numbers are told per minute, as
+/// people count them.
 const PUSHED: &[(&str, &str)] = &[
+    ("logins.per_minute", "{login}/min"),
+    ("orders.per_minute", "{order}/min"),
+    ("revenue.per_minute", "{currency}/min"),
+    ("db.client.operation.duration", "s"),
     ("http.server.request.duration", "s"),
     ("db.client.connection.count", "{connection}"),
     ("db.client.connection.max", "{connection}"),
@@ -80,6 +85,18 @@ pub(super) enum Refused {
 pub(super) fn convert(unit: &str, base: Option<&'static str>) -> Result<Factor, Refused> {
     let (found, multiply, divide) = resolve(unit).ok_or(Refused::Unknown)?;
     match base {
+        // So are counts per minute, whatever they are sent per.
+        Some(base) if is_per_minute(base) => {
+            let is_rate = found.strip_suffix("/s").is_some_and(is_counted);
+            if is_rate {
+                let multiply = multiply * 60.0;
+                Ok(Factor { multiply, divide })
+            } else if is_counted(unit) || unit == "1" {
+                Ok(Factor { multiply, divide })
+            } else {
+                Err(Refused::Other(base))
+            }
+        }
         // Counted things are one unit, whatever they are called, and a plain `1` counts too.
         Some(base) if is_counted(base) && (is_counted(unit) || unit == "1") => {
             Ok(Factor { multiply, divide })
@@ -110,6 +127,11 @@ fn simple(unit: &str) -> Option<(String, f64, f64)> {
         .map(|(_, base, multiply, divide)| ((*base).to_owned(), *multiply, *divide))
 }
 
+/// `{order}/min`
+fn is_per_minute(unit: &str) -> bool {
+    unit.strip_suffix("/min").is_some_and(is_counted)
+}
+
 /// `{request}`: things that are counted, whatever they are.
 fn is_counted(unit: &str) -> bool {
     unit.len() > 2 && unit.len() <= 64 && unit.starts_with('{') && unit.ends_with('}')
@@ -119,6 +141,9 @@ fn is_counted(unit: &str) -> bool {
 pub(super) fn accepted(base: &str) -> String {
     if is_counted(base) {
         return format!("{base} or 1");
+    }
+    if let Some(counted) = base.strip_suffix("/min") {
+        return format!("{base}, {counted}/s, {counted}/h or 1");
     }
     let names: Vec<&str> = UNITS
         .iter()
@@ -145,6 +170,34 @@ mod tests {
         assert_eq!(to_base("{order}/min", None, 90.0), Some(1.5));
         assert_eq!(to_base("MB/s", None, 3.0), Some(3e6));
         assert_eq!(to_base("1", Some("{process}"), 3.0), Some(3.0));
+    }
+
+    #[test]
+    fn business_numbers_stay_per_minute_whatever_they_are_sent_per() {
+        let orders = base_unit("orders.per_minute");
+        for (unit, value) in [("{order}/min", 42.0), ("{order}/h", 2_520.0), ("1", 42.0)] {
+            assert_eq!(to_base(unit, orders, value), Some(42.0), "{unit}");
+        }
+        let revenue = base_unit("revenue.per_minute");
+        assert_eq!(to_base("{EUR}/min", revenue, 12.5), Some(12.5));
+        assert_eq!(to_base("{EUR}/s", revenue, 0.5), Some(30.0));
+        assert!(convert("ms", revenue).is_err());
+    }
+
+    #[test]
+    fn what_the_feature_sets_read_is_what_the_door_stores() {
+        let sets = forewarn_features::FeatureSets::standard();
+        let metrics = sets.all().iter().flat_map(|set| &set.metrics);
+        let mut compared = 0;
+        for metric in metrics.filter(|metric| metric.over.is_none()) {
+            if metric.operand.reading == forewarn_features::Reading::Gauge
+                && let Some(base) = base_unit(&metric.operand.from)
+            {
+                assert_eq!(metric.unit, base, "{}", metric.name);
+                compared += 1;
+            }
+        }
+        assert!(compared >= 10, "{compared}");
     }
 
     #[test]
