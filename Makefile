@@ -1,10 +1,13 @@
 # What there is to do here. Everything works on a fresh Debian or Ubuntu machine; scripts/ has the how.
 
-.PHONY: help run test bench faults servers stop clean-data
+FILE ?= forewarn.toml
+
+.PHONY: help run test bench check faults servers stop clean-data
 
 help:
 	@echo 'make run            install what is missing, build, start everything here and show what it sees'
 	@echo 'make test           all tests, on real Kafka, InfluxDB and PostgreSQL: parts, and the whole under kill -9'
+	@echo 'make check FILE=my.toml   whether every service understands these settings'
 	@echo 'make bench          speed beside a peer, and from a sample to its committed row'
 	@echo 'make faults KILLS=100   kill -9 at random instants; the stores must equal the reference'
 	@echo 'make servers        only Kafka, InfluxDB and PostgreSQL; make stop ends them'
@@ -18,6 +21,9 @@ test:
 
 bench:
 	@scripts/bench
+
+check:
+	@scripts/check $(FILE)
 
 KILLS ?= 100
 faults:

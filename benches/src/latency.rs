@@ -17,6 +17,10 @@ use crate::report::quantile;
 
 /// How often rows are looked for: it adds half of this to a latency on average.
 const LOOK: Duration = Duration::from_millis(5);
+/// Every host sends a batch a second, and each closes a step.
+const STEP_MILLIS: i64 = 1_000;
+/// For how long rows are looked for after the last batch.
+const OVERTIME: Duration = Duration::from_secs(5);
 /// Steps of the first seconds meet services that are still starting.
 const WARM_UP: Duration = Duration::from_secs(10);
 
@@ -42,7 +46,11 @@ pub(crate) fn measure(hosts: usize, seconds: u64) -> anyhow::Result<Vec<String>>
     let mut seen: BTreeMap<String, i64> = BTreeMap::new();
     let mut delays = Vec::new();
     let started = Instant::now();
-    while senders.are_busy() {
+    // The last steps are waited for too: the slowest must not be left out.
+    let mut overtime = None;
+    while senders.are_busy()
+        || *overtime.get_or_insert_with(Instant::now) + OVERTIME > Instant::now()
+    {
         let rows = world.runtime.block_on(async {
             let session = postgres.session().await?;
             let sql = "SELECT resource, (extract(epoch FROM last_step_at) * 1000)::bigint, \
@@ -54,11 +62,12 @@ pub(crate) fn measure(hosts: usize, seconds: u64) -> anyhow::Result<Vec<String>>
         let now = now_millis()?;
         for row in rows {
             let (resource, step, logged): (String, i64, i64) = (row.get(0), row.get(1), row.get(2));
-            let is_new = seen
-                .insert(resource, step)
-                .is_none_or(|before| before < step);
-            if is_new && started.elapsed() > WARM_UP {
-                delays.push((now - logged) as f64);
+            let before = seen.insert(resource, step).unwrap_or(step - STEP_MILLIS);
+            // Steps that became visible together waited for as much longer as they are older.
+            for age in (0..step - before).step_by(STEP_MILLIS as usize) {
+                if started.elapsed() > WARM_UP {
+                    delays.push((now - logged + age) as f64);
+                }
             }
         }
         std::thread::sleep(LOOK);

@@ -10,6 +10,7 @@ mod throughput;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser;
 
 /// Measures the pipeline from end to end.
@@ -24,7 +25,10 @@ struct Args {
     /// For how many seconds they send
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// The document whose section `end-to-end` takes the figures
+    /// What the benchmark of the features printed, to be put into the document too
+    #[arg(long, value_name = "FILE", requires = "write")]
+    features: Option<PathBuf>,
+    /// The document that takes the figures
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
 }
@@ -44,7 +48,14 @@ fn main() -> ExitCode {
             println!("{line}");
         }
         if let Some(path) = &args.write {
-            report::write(path, &lines)?;
+            if let Some(printed) = &args.features {
+                let printed = std::fs::read_to_string(printed)
+                    .with_context(|| format!("read {}", printed.display()))?;
+                let mut figures = vec![report::machine()];
+                figures.extend(printed.lines().filter(|l| !l.is_empty()).map(str::to_owned));
+                report::write(path, "Features", &figures)?;
+            }
+            report::write(path, "From end to end", &lines)?;
         }
         anyhow::Ok(())
     })();

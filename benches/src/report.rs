@@ -4,9 +4,6 @@ use std::path::Path;
 
 use anyhow::Context;
 
-const BEGIN: &str = "<!-- begin: end-to-end (written by forewarn-bench) -->";
-const END: &str = "<!-- end: end-to-end -->";
-
 /// On what it was measured: a figure without its machine is none.
 pub(crate) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
@@ -26,22 +23,24 @@ pub(crate) fn machine() -> String {
     )
 }
 
-/// Puts the lines into their section of the document, and makes document and section if they are missing.
-pub(crate) fn write(path: &Path, lines: &[String]) -> anyhow::Result<()> {
+/// Puts the lines into the section `title` of the document, and makes document and section if they are missing.
+pub(crate) fn write(path: &Path, title: &str, lines: &[String]) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(path).unwrap_or_else(|_| "# Benchmarks\n".to_owned());
-    std::fs::write(path, with_section(&text, lines))
+    std::fs::write(path, with_section(&text, title, lines))
         .with_context(|| format!("write {}", path.display()))
 }
 
-fn with_section(text: &str, lines: &[String]) -> String {
+fn with_section(text: &str, title: &str, lines: &[String]) -> String {
+    let begin = format!("<!-- begin: {title} (written by make bench) -->");
+    let end = format!("<!-- end: {title} -->");
     let list: String = lines.iter().map(|line| format!("- {line}\n")).collect();
-    let section = format!("{BEGIN}\n\n{list}\n{END}");
+    let section = format!("{begin}\n\n{list}\n{end}");
     match text
-        .split_once(BEGIN)
-        .and_then(|(head, rest)| Some((head, rest.split_once(END)?.1)))
+        .split_once(&begin)
+        .and_then(|(head, rest)| Some((head, rest.split_once(&end)?.1)))
     {
         Some((head, tail)) => format!("{head}{section}{tail}"),
-        None => format!("{}\n\n## From end to end\n\n{section}\n", text.trim_end()),
+        None => format!("{}\n\n## {title}\n\n{section}\n", text.trim_end()),
     }
 }
 
@@ -60,10 +59,12 @@ mod tests {
 
     #[test]
     fn a_section_is_made_once_and_then_replaced() {
-        let once = with_section("# Benchmarks\n\nmine\n", &["a: 1".into()]);
+        let once = with_section("# Benchmarks\n\nmine\n", "A", &["a: 1".into()]);
         assert!(once.starts_with("# Benchmarks\n\nmine\n") && once.contains("- a: 1\n"));
-        let twice = with_section(&once, &["a: 2".into()]);
+        let twice = with_section(&once, "A", &["a: 2".into()]);
         assert_eq!(twice, once.replace("a: 1", "a: 2"));
+        let other = with_section(&twice, "B", &["b: 1".into()]);
+        assert!(other.starts_with(twice.trim_end()) && other.contains("## B\n"));
     }
 
     #[test]

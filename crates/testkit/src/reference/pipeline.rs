@@ -51,7 +51,7 @@ impl Pipeline {
     /// When the settings are wrong.
     pub fn from_settings(settings: &mut Settings) -> anyhow::Result<Self> {
         let sets = settings.made("feature_sets", FeatureSets::extended);
-        let rules = settings.made("rules", RuleSet::new);
+        let rules = settings.made("rules", |rules| RuleSet::for_sets(rules, &sets));
         let alerter: forewarn_alerter::Config = settings.section("alerter");
         let pipeline = Self {
             sets: Arc::new(sets),
