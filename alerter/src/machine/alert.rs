@@ -299,20 +299,14 @@ impl Work<'_> {
 
     /// A pending alert comes to nothing. One that was open before is over again, as it was.
     pub(super) fn drop_pending(&mut self, finding: &Finding) {
-        if let Some(alert) = self.resource.alerts.get_mut(finding)
-            && alert.sequence > 0
-        {
-            alert.state = AlertState::Resolved;
-            if alert.cooling.is_some() {
-                return;
-            }
+        match self.resource.alerts.get_mut(finding) {
+            Some(alert) if alert.cooling.is_some() => alert.state = AlertState::Resolved,
+            _ => drop(self.resource.alerts.remove(finding)),
         }
-        self.resource.alerts.remove(finding);
     }
 
     fn has_to_be_told(&self, alert: &Alert, to: AlertState, severity: Severity) -> bool {
         match to {
-            AlertState::Pending => false,
             AlertState::Resolved => alert
                 .believed
                 .is_some_and(|state| state != AlertState::Resolved),

