@@ -2,11 +2,12 @@
 
 FILE ?= forewarn.toml
 
-.PHONY: help run test bench check faults servers stop clean-data
+.PHONY: help run test test-compose bench check faults servers stop clean-data
 
 help:
 	@echo 'make run            install what is missing, build, start everything here and show what it sees'
 	@echo 'make test           all tests, on real Kafka, InfluxDB and PostgreSQL: parts, and the whole under kill -9'
+	@echo 'make test-compose   docker-compose.yml from nothing to rows in SQL, where Docker runs or root can start it'
 	@echo 'make check FILE=my.toml   whether every service understands these settings'
 	@echo 'make bench          speed beside a peer, and from a sample to its committed row'
 	@echo 'make faults KILLS=100   kill -9 at random instants; the stores must equal the reference'
@@ -18,6 +19,9 @@ run:
 
 test:
 	@scripts/test
+
+test-compose:
+	@scripts/test-compose $(SERVICES)
 
 bench:
 	@scripts/bench

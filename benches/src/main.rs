@@ -6,6 +6,7 @@
 mod latency;
 mod report;
 mod throughput;
+mod training;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,6 +29,12 @@ struct Args {
     /// What the benchmark of the features printed, to be put into the document too
     #[arg(long, value_name = "FILE", requires = "write")]
     features: Option<PathBuf>,
+    /// What the benchmark of the isolation forest printed, likewise
+    #[arg(long, value_name = "FILE", requires = "write")]
+    forest: Option<PathBuf>,
+    /// Only what a training costs, which needs no server
+    #[arg(long)]
+    training_only: bool,
     /// The document that takes the figures
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -41,6 +48,13 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     let measured = (|| {
+        let trained = training::measure()?;
+        for line in &trained {
+            println!("{line}");
+        }
+        if args.training_only {
+            return Ok(());
+        }
         let mut lines = vec![report::machine()];
         lines.extend(throughput::measure(args.messages)?);
         lines.extend(latency::measure(args.hosts, args.seconds)?);
@@ -48,12 +62,19 @@ fn main() -> ExitCode {
             println!("{line}");
         }
         if let Some(path) = &args.write {
-            if let Some(printed) = &args.features {
+            for (title, printed) in [
+                ("Features", &args.features),
+                ("Isolation forest", &args.forest),
+            ] {
+                let Some(printed) = printed else { continue };
                 let printed = std::fs::read_to_string(printed)
                     .with_context(|| format!("read {}", printed.display()))?;
                 let mut figures = vec![report::machine()];
                 figures.extend(printed.lines().filter(|l| !l.is_empty()).map(str::to_owned));
-                report::write(path, "Features", &figures)?;
+                if title == "Isolation forest" {
+                    figures.extend(trained.iter().cloned());
+                }
+                report::write(path, title, &figures)?;
             }
             report::write(path, "From end to end", &lines)?;
         }

@@ -1,12 +1,7 @@
-//! Judges every step and predicts failures: `processed_metrics` becomes `anomaly_predictions`; the projector fills
-//! PostgreSQL.
+//! Runs the judge over `processed_metrics`, follows which models are in force, and fills PostgreSQL.
 //!
-//! The stage ([`Judge`]) is pure; what it knows of a resource is a detector, the conditions of the rules and a watch
-//! per limited thing. The projector is another reader in the same process.
+//! The stage itself is pure and lives in `crates/judge`. Here is its edge: [`live`] reads activations and loads models
+//! for it, and the [`projector`] is another reader in the same process.
 
-mod config;
-mod judge;
+pub mod live;
 pub mod projector;
-
-pub use config::Config;
-pub use judge::{Counters, Judge};

@@ -8,10 +8,14 @@ use forewarn_bus::{
 };
 use forewarn_config::Settings;
 use forewarn_features::FeatureSets;
-use forewarn_predictor::{Config, Judge, projector};
+use forewarn_judge::models::Models;
+use forewarn_judge::{Config, Judge};
+use forewarn_predictor::live::{Follow, Live};
+use forewarn_predictor::projector;
 use forewarn_rules::RuleSet;
 use forewarn_service::{Context, Service};
 use forewarn_store::postgres::{Config as PostgresConfig, Postgres};
+use forewarn_store::shelf::{Config as ModelsConfig, Shelf};
 
 /// The port of the health pages.
 const PORT: u16 = 8003;
@@ -27,6 +31,7 @@ struct Sections {
     log: LogConfig,
     checkpoints: CheckpointConfig,
     postgres: PostgresConfig,
+    models: ModelsConfig,
     predictor: Config,
     sets: FeatureSets,
     rules: RuleSet,
@@ -39,6 +44,7 @@ fn configure(settings: &mut Settings) -> Sections {
         log: settings.checked("log", LogConfig::mistakes),
         checkpoints: settings.checked("checkpoints", CheckpointConfig::mistakes),
         postgres: settings.checked("postgres", PostgresConfig::mistakes),
+        models: settings.section("models"),
         predictor: settings.checked("predictor", Config::mistakes),
         sets,
         rules,
@@ -47,6 +53,7 @@ fn configure(settings: &mut Settings) -> Sections {
 
 async fn run(cx: Context, sections: Sections) -> anyhow::Result<()> {
     let (judging, projecting) = (cx.watch("predictor"), cx.watch("projector"));
+    let following = cx.watch("models");
     let postgres = Postgres::start(&sections.postgres, "forewarn-predictor").await?;
     let log_config = sections.log;
     let log: Arc<dyn Log> = tokio::task::spawn_blocking(move || {
@@ -63,13 +70,29 @@ async fn run(cx: Context, sections: Sections) -> anyhow::Result<()> {
         Arc::new(sections.rules),
         sections.predictor,
     );
+    let models = Live::default();
+    let shelf = Shelf::open(&sections.models)?;
+    let follow = Follow::new(models.clone(), postgres.clone(), shelf, Arc::clone(&sets));
+    let stop = cx.stop().clone();
+    cx.spawn("models", async move {
+        follow.run(&stop, &following).await;
+        Ok(())
+    });
+    let models: Arc<dyn Models> = Arc::new(models);
     let options = StageOptions {
         checkpoint_every: sections.checkpoints.every,
         ..StageOptions::new(instance.clone())
     };
     let (stage_log, stop) = (Arc::clone(&log), cx.stop().clone());
     cx.spawn_thread("predictor", move || {
-        let make = |_| Judge::new(Arc::clone(&sets), Arc::clone(&rules), config.clone());
+        let make = |_| {
+            Judge::new(
+                Arc::clone(&sets),
+                Arc::clone(&rules),
+                config.clone(),
+                Arc::clone(&models),
+            )
+        };
         Ok(run_stage(
             stage_log,
             &checkpoints,

@@ -15,10 +15,12 @@ pub enum Service {
     Predictor,
     /// Raises alerts.
     Alerter,
+    /// Makes models.
+    Trainer,
 }
 
 impl Service {
-    /// All of them, in the order of the flow.
+    /// Those that work on the log, in the order of the flow.
     pub const ALL: [Self; 4] = [
         Self::Ingestion,
         Self::StreamProcessor,
@@ -34,6 +36,7 @@ impl Service {
             Self::StreamProcessor => "stream-processor",
             Self::Predictor => "predictor",
             Self::Alerter => "alerter",
+            Self::Trainer => "trainer",
         }
     }
 }

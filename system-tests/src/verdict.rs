@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use forewarn_judge::models::Table;
 use forewarn_messages::{ANOMALY_PREDICTIONS, PROCESSED_METRICS, SampleBatch};
+use forewarn_store::activations;
 use forewarn_store::influxdb::Span;
 use forewarn_store::ledger::sql;
 use forewarn_testkit::generate::Recording;
@@ -84,7 +87,7 @@ pub fn reach(
     ledger_path: &Path,
     patience: Duration,
 ) -> anyhow::Result<Verdict> {
-    let pipeline = Pipeline::from_settings(&mut world.settings()?)?;
+    let pipeline = pipeline(world, probe)?;
     // Everything that the samples cause is derived once the stages have come past the last of them; ticks carry them on.
     let marks = probe.roots()?;
     eventually(
@@ -112,6 +115,8 @@ pub fn reach(
         world.supervise()?;
         Ok(probe.processed()? == ends && probe.judged()? == ends)
     })?;
+    // Read again: a model may have been refused in the meantime.
+    let pipeline = self::pipeline(world, probe)?;
     let roots = Roots::of_log(probe.log())?;
     let logged = LoggedSamples::of(&roots);
     let expected = pipeline.run_with(
@@ -141,6 +146,23 @@ pub fn reach(
     report.add(postgres(world, probe, &expected, patience)?);
     verdict.report = report;
     Ok(verdict)
+}
+
+/// The reference with the activations as they are, and their models.
+///
+/// # Errors
+/// When the ledger or a model cannot be read.
+pub fn pipeline(world: &World, probe: &Probe) -> anyhow::Result<Pipeline> {
+    let pipeline = Pipeline::from_settings(&mut world.settings()?)?;
+    let shelf = world.shelf()?;
+    let table = world.runtime.block_on(async {
+        let session = probe.postgres().session().await?;
+        let reading = activations::read(&*session, 0).await?;
+        session.give_back();
+        let activations = reading.rows.into_iter().collect();
+        Table::load(activations, &shelf, pipeline.sets()).await
+    })?;
+    Ok(pipeline.with_models(Arc::new(table)))
 }
 
 fn content(expected: &Outcome) -> Content {

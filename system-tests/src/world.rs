@@ -15,6 +15,7 @@ use forewarn_bus::{KafkaLog, Log};
 use forewarn_config::{Environment, Settings};
 use forewarn_store::influxdb::InfluxDb;
 use forewarn_store::postgres::Postgres;
+use forewarn_store::shelf::{self, Shelf};
 use forewarn_testkit::servers;
 use tokio::runtime::Runtime;
 
@@ -130,6 +131,15 @@ impl World {
         Ok(InfluxDb::open(&settings.section("influxdb"))?)
     }
 
+    /// The bundles of models.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub fn shelf(&self) -> anyhow::Result<Shelf> {
+        let path = self.models_path();
+        Ok(Shelf::open(&shelf::Config { path })?)
+    }
+
     /// The ledger, for looking into it.
     ///
     /// # Errors
@@ -188,14 +198,24 @@ impl World {
                 "FOREWARN__CHECKPOINTS__PATH".to_owned(),
                 self.folder.join("checkpoints").display().to_string(),
             ),
+            (
+                "FOREWARN__MODELS__PATH".to_owned(),
+                self.models_path().display().to_string(),
+            ),
         ];
-        if service == Service::Ingestion {
-            environment.push((
-                "FOREWARN__INGESTION__LISTEN".to_owned(),
-                format!("127.0.0.1:{port}"),
-            ));
-        }
+        let listen = match service {
+            Service::Ingestion => Some("FOREWARN__INGESTION__LISTEN"),
+            Service::Trainer => Some("FOREWARN__TRAINER__LISTEN"),
+            Service::StreamProcessor | Service::Predictor | Service::Alerter => None,
+        };
+        environment.extend(listen.map(|name| (name.to_owned(), format!("127.0.0.1:{port}"))));
         environment
+    }
+
+    /// Where the bundles of models lie.
+    #[must_use]
+    pub fn models_path(&self) -> PathBuf {
+        self.folder.join("models")
     }
 
     /// Does what an orchestrator does: a service that found that only a new process helps (its exit code says so) is

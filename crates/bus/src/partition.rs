@@ -32,6 +32,8 @@ pub enum Applied {
     Repeated,
     /// It cannot be read or worked on, and is set aside.
     Dead(DeadLetter),
+    /// What decides about it is not known yet ([`Stage::is_ready_for`]): it is not consumed, and has to be given again.
+    NotYet,
 }
 
 /// Why a partition cannot go on. Skipping would lose data, so a person has to look.
@@ -169,13 +171,16 @@ impl<S: Stage> Partition<S> {
             return Ok(Applied::Repeated);
         }
 
-        self.progress.log_time = self.progress.log_time.max(record.log_time);
-        self.progress.done = Some(src.position());
-        self.progress.next_offset = record.offset + 1;
         let cause = Cause {
             src,
-            log_time: self.progress.log_time,
+            log_time: self.progress.log_time.max(record.log_time),
         };
+        if !self.stage.is_ready_for(&input, &cause) {
+            return Ok(Applied::NotYet);
+        }
+        self.progress.log_time = cause.log_time;
+        self.progress.done = Some(src.position());
+        self.progress.next_offset = record.offset + 1;
         let mut outputs = Vec::new();
         // A panic is a defect of ours, and the same on every replay: what the stage had done by then stays done.
         let worked = catch_unwind(AssertUnwindSafe(|| {

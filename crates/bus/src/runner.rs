@@ -82,6 +82,7 @@ pub fn run_stage<S: Stage>(
         outgoing: VecDeque::new(),
         held: VecDeque::new(),
         blocked: false,
+        waiting: None,
         checkpoint_due: Instant::now() + options.checkpoint_every,
         chores_due: Instant::now(),
         watchdog: Watchdog::new(options.stall_limit),
@@ -107,6 +108,11 @@ const CHORES: Duration = Duration::from_millis(100);
 /// A checkpoint that could not be made is tried again after this time.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// What decides about a record may take this long to be known before it is said that something is wrong.
+const WAITING: Duration = Duration::from_secs(10);
+
+const NOT_KNOWN: &str = "it is not known which models judge: their activations cannot be read, or a model not be loaded";
+
 struct Runner<'a, S, M> {
     log: &'a dyn Log,
     checkpoints: &'a Checkpoints,
@@ -120,8 +126,10 @@ struct Runner<'a, S, M> {
     outgoing: VecDeque<Outgoing>,
     /// Read before the partitions were paused. Bounded by what the client had handed out by then.
     held: VecDeque<Record>,
-    /// Whether the send buffer is full and all partitions are paused.
+    /// Whether all partitions are paused: the send buffer is full, or what decides about a record is not known yet.
     blocked: bool,
+    /// Since when the record at the head of `held` has waited for that.
+    waiting: Option<Instant>,
     checkpoint_due: Instant,
     chores_due: Instant,
     watchdog: Watchdog,
@@ -147,6 +155,13 @@ impl<S: Stage, M: Fn(u32) -> S> Runner<'_, S, M> {
         if self.chores_due <= Instant::now() {
             self.chores()?;
             self.chores_due = Instant::now() + CHORES;
+        }
+        if self.waiting.is_some() && self.outgoing.is_empty() {
+            // The group has to be polled all the while, so this is one try in each turn.
+            match self.held.pop_front() {
+                Some(record) => self.work(record)?,
+                None => self.waiting = None,
+            }
         }
         if !self.blocked
             && let Some(record) = self.held.pop_front()
@@ -183,6 +198,7 @@ impl<S: Stage, M: Fn(u32) -> S> Runner<'_, S, M> {
     }
 
     fn work(&mut self, record: Record) -> Result<(), RunError> {
+        let waiting = self.waiting.take();
         let place = record.place;
         let Some(seat) = self.seats.get_mut(&place) else {
             return Ok(());
@@ -190,7 +206,13 @@ impl<S: Stage, M: Fn(u32) -> S> Runner<'_, S, M> {
         if seat.is_halted() {
             return Ok(());
         }
-        seat.work(&Arc::new(record), &mut self.outgoing);
+        let record = Arc::new(record);
+        if !seat.work(&record, &mut self.outgoing) {
+            // Nobody else holds it: a record that was not consumed has caused nothing.
+            self.held.push_front(Arc::unwrap_or_clone(record));
+            self.waiting = waiting.or_else(|| Some(Instant::now()));
+            return self.block();
+        }
         if seat.is_halted() {
             self.consumer.pause(place)?;
         }
@@ -244,7 +266,7 @@ impl<S: Stage, M: Fn(u32) -> S> Runner<'_, S, M> {
             }
             self.outgoing.pop_front();
         }
-        if std::mem::take(&mut self.blocked) {
+        if self.waiting.is_none() && std::mem::take(&mut self.blocked) {
             let running: Vec<_> = self
                 .seats
                 .iter()
@@ -261,7 +283,12 @@ impl<S: Stage, M: Fn(u32) -> S> Runner<'_, S, M> {
     fn block(&mut self) -> Result<(), RunError> {
         if !self.blocked {
             self.blocked = true;
-            metrics::counter!("forewarn_stage_blocked_total", "stage" => S::NAME).increment(1);
+            let why = if self.waiting.is_some() {
+                "activations"
+            } else {
+                "output"
+            };
+            metrics::counter!("forewarn_stage_blocked_total", "stage" => S::NAME, "waits_for" => why).increment(1);
             for place in self.seats.keys() {
                 self.consumer.pause(*place)?;
             }
@@ -302,7 +329,11 @@ impl<S: Stage, M: Fn(u32) -> S> Runner<'_, S, M> {
             .values_mut()
             .filter_map(|seat| seat.complain().map(str::to_owned))
             .next();
-        let trouble = halted.or_else(|| self.put_off.clone());
+        let waiting = self
+            .waiting
+            .filter(|since| since.elapsed() > WAITING)
+            .map(|_| NOT_KNOWN.to_owned());
+        let trouble = halted.or(waiting).or_else(|| self.put_off.clone());
         if trouble != self.trouble {
             self.observe.trouble(trouble.as_deref());
             self.trouble = trouble;

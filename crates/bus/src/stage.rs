@@ -28,6 +28,14 @@ pub trait Stage: Send {
     /// Its name: consumer group, checkpoint folder and metrics label.
     const NAME: &'static str;
 
+    /// Whether everything from outside that decides about this record is known: which model judges it, say. While it is
+    /// not, the record waits, and with it all that comes after; it is asked again until it is. Such knowledge has to be
+    /// the same at every replay, so it is fixed by log time before that time comes (DESIGN.md §2.9).
+    fn is_ready_for(&self, input: &Self::Input, cause: &Cause) -> bool {
+        let _ = (input, cause);
+        true
+    }
+
     /// Takes in one record (a tick too, which is forwarded by the caller after the stage's own outputs) and pushes
     /// what follows from it, in a defined order.
     fn apply(&mut self, input: Self::Input, cause: &Cause, out: &mut Vec<Self::Output>);

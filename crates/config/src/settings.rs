@@ -23,9 +23,12 @@ pub const SECTIONS: &[&str] = &[
     "stream_processor",
     "predictor",
     "alerter",
+    "api",
     "rules",
     "receivers",
     "feature_sets",
+    "models",
+    "trainer",
 ];
 
 /// After so many mistakes in one section the rest is left for the next run.

@@ -47,7 +47,7 @@ const RARE: f64 = 4.0;
 const SHARED_WEIGHT: f32 = 0.002;
 
 /// What is flagged for this share of a day is no anomaly: everything trains.
-const TOO_MUCH: f32 = 0.1;
+pub(crate) const TOO_MUCH: f32 = 0.1;
 
 /// For a metric that has been constant: seven floors, for some steps, is where a week of data puts the alarm.
 const METRIC_PRIOR: Prior = Prior {
@@ -158,13 +158,13 @@ fn is_usable(value: &f64) -> bool {
 
 /// The last raw values, of which the least counts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Gated {
+pub(crate) struct Gated {
     recent: Vec<f32>,
 }
 
 impl Gated {
     /// The least of the last `steps` values, this one included; zero until there are as many.
-    fn push(&mut self, value: f64, steps: u32) -> f64 {
+    pub(crate) fn push(&mut self, value: f64, steps: u32) -> f64 {
         let before = steps.saturating_sub(1) as usize;
         let least = self.recent.iter().copied().fold(value as f32, f32::min);
         let complete = self.recent.len() == before;
@@ -179,15 +179,26 @@ impl Gated {
 }
 
 /// What one metric's step amounts to.
-#[derive(Clone, Copy)]
-struct Seen {
-    deviation: Deviation,
-    value: f64,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) deviation: Deviation,
+    pub(crate) value: f64,
     /// Its share of the resource's sum.
-    share: f64,
+    pub(crate) share: f64,
     gated: f64,
     /// How rare it is for this metric; `None` while the metric itself is learning.
     rarity: Option<f64>,
+}
+
+/// A step as this detector has seen it, for those who judge together with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Look {
+    /// By metric; `None` where the step has no value.
+    pub(crate) seen: Vec<Option<Seen>>,
+    /// How rare the resource's sum is in its own tail, in nats.
+    pub(crate) rarity: f64,
+    /// Whether the step may be taken for incident-free.
+    pub(crate) train: Train,
 }
 
 impl EwmaResidual {
@@ -266,23 +277,35 @@ impl EwmaResidual {
     /// same, as with a single metric, people would get half of what they asked for. So each level's share grows with
     /// the overlap: hardly while that is small, and at most by six tenths of what would make good for it, so that
     /// each level's half, their sum and what people see all stay near what was asked for.
-    fn rarity_at_one(&self) -> f64 {
+    pub(crate) fn rarity_at_one(&self) -> f64 {
         self.half - 0.6 * self.state.shared.share().powi(2).ln_1p()
     }
 
-    fn is_learning(&self) -> bool {
+    /// Steps that a deviation has to last.
+    pub(crate) fn consecutive(&self) -> u32 {
+        self.settings.consecutive
+    }
+
+    /// Length of the steps that it judges.
+    pub(crate) fn step(&self) -> StepLength {
+        self.step
+    }
+
+    pub(crate) fn is_learning(&self) -> bool {
         self.state.steps < self.settings.learning_steps
+    }
+
+    /// Whether a step that ends then comes after a gap too long to compare across.
+    pub(crate) fn is_after_gap(&self, end: EventTime) -> bool {
+        let limit = (GAP_STEPS * self.step.millis()).max(crate::budget::BLOCK_MILLIS);
+        self.state
+            .last_end
+            .is_some_and(|last| end.millis().saturating_sub(last.millis()) > limit)
     }
 
     /// After a long gap the levels start anew; what is usual stays known.
     fn notice_gap(&mut self, end: EventTime) {
-        let step = self.step.millis();
-        let limit = (GAP_STEPS * step).max(crate::budget::BLOCK_MILLIS);
-        if self
-            .state
-            .last_end
-            .is_some_and(|last| end.millis().saturating_sub(last.millis()) > limit)
-        {
+        if self.is_after_gap(end) {
             for metric in &mut self.state.metrics {
                 metric.residual.lift_anchor();
                 metric.gate = Gated::default();
@@ -388,7 +411,7 @@ impl EwmaResidual {
     }
 
     /// Score and `p` of a rarity.
-    fn score(&self, rarity: f64) -> (f64, f64) {
+    pub(crate) fn score(&self, rarity: f64) -> (f64, f64) {
         let rarity = rarity.min(-P_MIN.ln());
         (rarity / self.rarity_at_one(), (-rarity).exp())
     }
@@ -421,15 +444,22 @@ impl EwmaResidual {
 
 impl Detector for EwmaResidual {
     fn observe(&mut self, step: &Step<'_>) -> Verdict {
+        self.look_at(step).0
+    }
+}
+
+impl EwmaResidual {
+    /// Judges and learns; the look is given for steps that have values.
+    pub(crate) fn look_at(&mut self, step: &Step<'_>) -> (Verdict, Option<Look>) {
         let outside = |(metric, value): (&Metric, &Option<f64>)| match (metric.range, value) {
             (Some((low, high)), Some(value)) => *value < low || *value > high,
             _ => false,
         };
         if let Some(metric) = self.metrics.iter().zip(step.values).position(outside) {
-            return Verdict::OutOfRange { metric };
+            return (Verdict::OutOfRange { metric }, None);
         }
         if !step.values.iter().flatten().any(is_usable) {
-            return Verdict::Gap;
+            return (Verdict::Gap, None);
         }
         self.notice_gap(step.end);
         let learning = self.is_learning();
@@ -505,11 +535,14 @@ impl Detector for EwmaResidual {
             correction,
             train,
         );
-        verdict
+        let look = Look {
+            seen,
+            rarity,
+            train,
+        };
+        (verdict, Some(look))
     }
-}
 
-impl EwmaResidual {
     fn learn(
         &mut self,
         seen: &[Option<Seen>],

@@ -8,18 +8,22 @@
 //!    few).
 //! 4. [`budget`]: how often a false alarm may come, and so where on that tail a score is 1.
 //!
-//! [`EwmaResidual`] puts them together. Everything is pure and deterministic: no clock (time arrives with the step),
+//! [`EwmaResidual`] puts them together; [`Ensemble`] adds a trained model ([`training`]) to it. Everything is pure and deterministic: no clock (time arrives with the step),
 //! no I/O, no randomness. State is bounded, serialisable, and can be continued at any step.
 
 pub mod budget;
+mod columns;
+mod ensemble;
 pub mod episodes;
 mod ewma;
 mod metric;
 pub mod residual;
 pub mod tail;
+pub mod training;
 mod verdict;
 
 pub use budget::AlarmBudget;
+pub use ensemble::{Calibration, Ensemble, EnsembleState, Model, columns_of, versions};
 pub use ewma::{EwmaResidual, Settings, State, VERSION};
 pub use metric::{Direction, Metric};
 pub use verdict::{MetricScore, Part, Score, Step, Verdict};

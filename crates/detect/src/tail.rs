@@ -180,9 +180,32 @@ impl Tail {
         train: Train,
         prior: &Prior,
     ) {
+        let accrues = (FLAGGED_RATE * flagged_per_block).max(FLAGGED_LEAST);
+        self.take(value, ceiling, accrues, train, prior);
+    }
+
+    /// As [`observe`](Self::observe), but flagged peaks train at the budget's rate alone, however seldom that is: for a
+    /// tail that was fitted on incident-free history, and is fitted anew when life changes.
+    pub fn observe_strictly(
+        &mut self,
+        value: f64,
+        ceiling: f64,
+        flagged_per_block: f64,
+        train: Train,
+        prior: &Prior,
+    ) {
+        self.take(
+            value,
+            ceiling,
+            FLAGGED_RATE * flagged_per_block,
+            train,
+            prior,
+        );
+    }
+
+    fn take(&mut self, value: f64, ceiling: f64, accrues: f64, train: Train, prior: &Prior) {
         let value = value.clamp(0.0, ceiling) as f32;
         let per_step = 1.0 / f64::from(self.steps_per_block);
-        let accrues = (FLAGGED_RATE * flagged_per_block).max(FLAGGED_LEAST);
         self.credit = (self.credit + accrues * per_step).min(CREDIT);
         if let Some(ended) = self.long.episodes.push(value, train) {
             let trains = match ended.train {

@@ -18,7 +18,8 @@ pub struct ServiceConfig {
     pub log_format: LogFormat,
     /// On which address the health pages answer. They need no password: keep them off public networks.
     pub address: IpAddr,
-    /// On which port; unset: 8002 stream-processor, 8003 predictor, 8004 alerter. (Ingestion has them on its own port.)
+    /// On which port; unset: 8002 stream-processor, 8003 predictor, 8004 alerter. (The others have them on their own port:
+    /// ingestion 8001, trainer 8005, api 3000.)
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// This replica's name among its like, the same after a restart; unset: the host's name and `port`. Two replicas of

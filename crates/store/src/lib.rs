@@ -1,4 +1,4 @@
-//! InfluxDB and PostgreSQL; the only crate that names their clients.
+//! InfluxDB, PostgreSQL and the shelf of models; the only crate that names the databases' clients.
 //!
 //! Both are projections of the log and filled by its consumers alone (DESIGN.md §2.1). What they hold for a given log
 //! is computed by pure functions here ([`ledger`], [`influxdb::points`]), so that the services that write them and
@@ -8,11 +8,14 @@
 //!   ([`postgres::offsets`]), committed by [`postgres::guarded_commit`] only.
 //! * InfluxDB: the same sample is the same point, so a batch may be written as often as it takes.
 
+pub mod activations;
 pub mod http;
 pub mod influxdb;
 pub mod ledger;
 pub mod postgres;
 mod retry;
+pub mod runs;
+pub mod shelf;
 mod timestamp;
 
 pub use retry::Retry;

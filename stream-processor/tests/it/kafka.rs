@@ -141,7 +141,7 @@ fn purely(log: &dyn Log, partition: u32) -> Vec<(Src, Envelope)> {
                     .map(|output| (output.src, output.envelope)),
             ),
             Applied::Repeated => {}
-            Applied::Dead(letter) => panic!("{letter:?}"),
+            other => panic!("{other:?}"),
         }
     }
     made

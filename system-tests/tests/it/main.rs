@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod exactness;
+mod models;
 mod recordings;
 mod replicas;
 

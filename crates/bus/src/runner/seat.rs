@@ -100,9 +100,9 @@ impl<S: Stage> Seat<S> {
         self.halted.is_some()
     }
 
-    /// Works on a record and queues what follows from it.
-    pub(super) fn work(&mut self, record: &Arc<Record>, outgoing: &mut VecDeque<Outgoing>) {
-        metrics::counter!("forewarn_stage_records_total", "stage" => S::NAME).increment(1);
+    /// Works on a record and queues what follows from it. Returns whether it was consumed: if not, what decides about it
+    /// is not known yet, and it has to be given again.
+    pub(super) fn work(&mut self, record: &Arc<Record>, outgoing: &mut VecDeque<Outgoing>) -> bool {
         let applied = match self.partition.apply(record) {
             Ok(applied) => applied,
             Err(halt) => {
@@ -112,11 +112,16 @@ impl<S: Stage> Seat<S> {
                     why,
                     said: Instant::now(),
                 });
-                return;
+                return true;
             }
         };
+        if matches!(applied, Applied::NotYet) {
+            return false;
+        }
+        metrics::counter!("forewarn_stage_records_total", "stage" => S::NAME).increment(1);
         self.since_checkpoint += 1;
         match applied {
+            Applied::NotYet => {}
             Applied::Repeated => {
                 self.dead_in_a_row = 0;
                 metrics::counter!("forewarn_stage_repeated_total", "stage" => S::NAME).increment(1);
@@ -151,6 +156,7 @@ impl<S: Stage> Seat<S> {
                     .increment((made - new) as u64);
             }
         }
+        true
     }
 
     /// What becomes of an output that the log will never take; `None` if it was a dead letter itself.

@@ -37,7 +37,10 @@ fn it_states_the_defaults_of_every_owner() {
     owner::<forewarn_service::ServiceConfig>("service", &mut differences);
     owner::<forewarn_ingestion::Config>("ingestion", &mut differences);
     owner::<forewarn_stream_processor::StepConfig>("stream_processor", &mut differences);
-    owner::<forewarn_predictor::Config>("predictor", &mut differences);
+    owner::<forewarn_judge::Config>("predictor", &mut differences);
+    owner::<forewarn_store::shelf::Config>("models", &mut differences);
+    owner::<forewarn_trainer::Config>("trainer", &mut differences);
+    owner::<forewarn_api::Config>("api", &mut differences);
     owner::<forewarn_alerter::Config>("alerter", &mut differences);
     assert_eq!(
         differences,

@@ -7,9 +7,11 @@
 //! takes ([`write`](InfluxDb::write)); buckets and downsampling tasks are made if they are missing and put right if
 //! they differ ([`set_up`](InfluxDb::set_up)).
 
+mod history;
 pub mod line;
 pub mod points;
 mod query;
+mod series;
 mod setup;
 mod write;
 
@@ -21,8 +23,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::http;
 
+pub use history::Rows;
 pub use line::{Field, Lines, Point};
 pub use query::Span;
+pub use series::{Aggregate, Data, Resolution, Selection, Series, SeriesError, SeriesLimits};
 pub use setup::{LEVELS, Level};
 pub use write::{Refused, WriteError, Written};
 

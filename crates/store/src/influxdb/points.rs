@@ -158,6 +158,16 @@ pub fn tag_key(key: &str) -> Cow<'_, str> {
     encode(key)
 }
 
+/// The tag's own key that [`tag_key`] was given.
+#[must_use]
+pub fn tag_name(stored: &str) -> String {
+    let name = super::line::decode(stored);
+    match name.strip_prefix(TAG_PREFIX) {
+        Some(own) => own.to_owned(),
+        None => name,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

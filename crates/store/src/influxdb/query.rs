@@ -1,6 +1,7 @@
 //! Reading points back, as a stream: an answer of any size needs the memory of one line.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
@@ -72,13 +73,25 @@ impl InfluxDb {
             instant(span.start),
             instant(span.stop)
         );
+        // Reading everything takes as long as it takes; a server that went away is noticed by the connection.
+        let limit = Duration::from_secs(600);
+        self.run(&query, limit, each, &|| false).await
+    }
+
+    /// Runs a Flux query whose rows are points within `limit`, and gives them to `each`; breaks off once it is `enough`.
+    pub(super) async fn run(
+        &self,
+        query: &str,
+        limit: Duration,
+        each: &mut (dyn FnMut(Point) + Send),
+        enough: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(), Error> {
         let body =
             json!({ "query": query, "dialect": { "header": true, "annotations": ["datatype"] } });
         let request = self
             .request(Method::POST, "/api/v2/query")
             .query(&[("org", &self.config.org)])
-            // Reading everything takes as long as it takes; a server that went away is noticed by the connection.
-            .timeout(std::time::Duration::from_secs(600))
+            .timeout(limit)
             .json(&body);
         let mut response = send(request).await?;
         let mut reader = Reader::default();
@@ -95,6 +108,9 @@ impl InfluxDb {
                 start += length + 1;
             }
             pending.drain(..start);
+            if enough() {
+                return Ok(());
+            }
             if pending.len() > LINE_LIMIT {
                 return Err(Error::Unreadable(format!(
                     "a line is longer than {LINE_LIMIT} bytes"

@@ -21,7 +21,7 @@ use tokio_postgres::error::SqlState;
 pub use commit::{CommitError, guarded_commit};
 pub use deadpool_postgres::Transaction;
 pub use tokio_postgres::types::{Json, ToSql};
-pub use tokio_postgres::{Client, Error as ClientError, Row, error};
+pub use tokio_postgres::{Client, Error as ClientError, IsolationLevel, Row, error};
 
 /// `[postgres]`: the ledger of anomalies, predictions and alerts.
 #[derive(Clone, Debug, Deserialize, Serialize)]

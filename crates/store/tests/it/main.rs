@@ -3,4 +3,5 @@
 mod influxdb;
 mod ledger;
 mod postgres;
+mod quality;
 mod support;

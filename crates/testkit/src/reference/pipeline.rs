@@ -6,11 +6,12 @@ use forewarn_alerter::{Machine, MachineConfig, Merge, Message};
 use forewarn_bus::{Derived, Halt};
 use forewarn_config::Settings;
 use forewarn_features::FeatureSets;
+use forewarn_judge::Judge;
+use forewarn_judge::models::{Models, NoModels};
 use forewarn_messages::{
     Body, FailurePrediction, FeatureVector, Headers, Prediction, ProcessedMetric, SystemMetric,
     Verdict,
 };
-use forewarn_predictor::Judge;
 use forewarn_rules::RuleSet;
 use forewarn_store::influxdb::{Lines, points};
 use forewarn_store::ledger::Ledger;
@@ -27,7 +28,8 @@ pub struct Pipeline {
     sets: Arc<FeatureSets>,
     rules: Arc<RuleSet>,
     processor: StepConfig,
-    judge: forewarn_predictor::Config,
+    judge: forewarn_judge::Config,
+    models: Arc<dyn Models>,
     machine: MachineConfig,
 }
 
@@ -58,10 +60,17 @@ impl Pipeline {
             rules: Arc::new(rules),
             processor: settings.section("stream_processor"),
             judge: settings.section("predictor"),
+            models: Arc::new(NoModels),
             machine: alerter.machine(),
         };
         settings.finish()?;
         Ok(pipeline)
+    }
+
+    /// The same with trained models, as their activations say.
+    #[must_use]
+    pub fn with_models(self, models: Arc<dyn Models>) -> Self {
+        Self { models, ..self }
     }
 
     /// The feature sets in force.
@@ -91,6 +100,7 @@ impl Pipeline {
                 Arc::clone(&self.sets),
                 Arc::clone(&self.rules),
                 self.judge.clone(),
+                Arc::clone(&self.models),
             );
             judged.push(replay(
                 judge,

@@ -43,6 +43,9 @@ pub fn replay<S: Stage>(
             Applied::Outputs(derived) => replay.derived.extend(derived),
             Applied::Dead(letter) => replay.dead.push(letter),
             Applied::Repeated => {}
+            Applied::NotYet => {
+                panic!("a reference run is given everything that decides about a record")
+            }
         }
     }
     Ok(replay)

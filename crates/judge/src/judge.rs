@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use forewarn_bus::{Cause, RestoreError, Stage, decode_state, encode_state};
-use forewarn_detect::{Detector, EwmaResidual, Metric, Step};
+use forewarn_detect::{Detector, Ensemble, EnsembleState, Metric, Step};
 use forewarn_features::{FeatureSet, FeatureSets};
 use forewarn_forecast::{Claim, Reading, Watch};
 use forewarn_messages::{
@@ -15,13 +15,15 @@ use forewarn_messages::{
     ProcessedMetric, SeriesVerdict, Verdict,
 };
 use forewarn_rules::{ABSENT_STEPS, Conditions, RuleConfig, RuleSet};
+use forewarn_store::activations::scope;
 use forewarn_types::{EventTime, FailureKind, Kind, ResourceKey, StepLength, VerdictState};
 use serde::{Deserialize, Serialize};
 
 use crate::Config;
+use crate::models::{Known, Models};
 
 /// Raised when an older snapshot cannot be read any more.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 
 /// The share of a capacity at which something counts as failed, where no rule says.
 const USUAL_LIMIT: f64 = 0.95;
@@ -38,6 +40,7 @@ pub struct Judge {
     sets: Arc<FeatureSets>,
     rules: Arc<RuleSet>,
     config: Config,
+    models: Arc<dyn Models>,
     model_set: String,
     /// Digest of what a state depends on: detectors and feature sets, but neither rules nor settings.
     state_set: String,
@@ -58,6 +61,8 @@ pub struct Counters {
     pub evicted: u64,
     /// Limited things beyond the number that is watched.
     pub unwatched: u64,
+    /// Times that another model than before, or none, began to judge a resource.
+    pub swaps: u64,
 }
 
 /// A resource as judged by one feature set.
@@ -65,7 +70,11 @@ type Key = (ResourceKey, String);
 
 #[derive(Debug)]
 struct Resource {
-    detector: EwmaResidual,
+    detector: Ensemble,
+    /// Whom a model has to be for.
+    scope: String,
+    /// Digest of everything that judges it, its model included.
+    model_set: String,
     step: StepLength,
     kind: Kind,
     step_end: EventTime,
@@ -88,7 +97,7 @@ struct Watched {
 #[derive(Serialize, Deserialize)]
 struct Kept {
     key: Key,
-    detector: forewarn_detect::State,
+    detector: EnsembleState,
     step: StepLength,
     kind: Kind,
     step_end: EventTime,
@@ -98,12 +107,18 @@ struct Kept {
 }
 
 impl Judge {
-    /// A judge that has seen nothing. `config` has no [`mistakes`](Config::mistakes).
+    /// A judge that has seen nothing. `config` has no [`mistakes`](Config::mistakes); `models` says which trained model
+    /// judges whom beside the online detector.
     #[must_use]
-    pub fn new(sets: Arc<FeatureSets>, rules: Arc<RuleSet>, config: Config) -> Self {
+    pub fn new(
+        sets: Arc<FeatureSets>,
+        rules: Arc<RuleSet>,
+        config: Config,
+        models: Arc<dyn Models>,
+    ) -> Self {
         let model_set = model_set(&sets, &rules, &config);
         let state_set = digest(&[
-            forewarn_detect::VERSION,
+            &forewarn_detect::versions(),
             forewarn_forecast::VERSION,
             sets.digest(),
         ]);
@@ -111,6 +126,7 @@ impl Judge {
             sets,
             rules,
             config,
+            models,
             model_set,
             state_set,
             metrics: BTreeMap::new(),
@@ -157,6 +173,7 @@ impl Judge {
                 now.unwatched,
                 was.unwatched,
             ),
+            ("forewarn_predictor_model_swaps_total", now.swaps, was.swaps),
         ] {
             metrics::counter!(name).increment(now - was);
         }
@@ -168,7 +185,8 @@ impl Judge {
         }
     }
 
-    fn vector(&mut self, vector: &FeatureVector, offset: u64, out: &mut Vec<Prediction>) {
+    fn vector(&mut self, vector: &FeatureVector, cause: &Cause, out: &mut Vec<Prediction>) {
+        let models = Arc::clone(&self.models);
         let sets = Arc::clone(&self.sets);
         let Some(set) = sets
             .by_id(&vector.feature_set)
@@ -189,15 +207,15 @@ impl Judge {
             self.config.clone(),
             self.blank(vector),
         );
+        let base = self.model_set.clone();
         let fresh = || {
-            Resource::new(
-                EwmaResidual::new(
-                    config.detector(vector.step),
-                    Arc::clone(&metrics),
-                    vector.step,
-                ),
+            let detector = Ensemble::new(
+                config.detector(vector.step),
+                Arc::clone(&metrics),
                 vector.step,
-            )
+            );
+            let scope = scope(&vector.resource, &vector.feature_set);
+            Resource::new(detector, vector.step, scope, base.clone())
         };
         let resource = self.resources.entry(key).or_insert_with(fresh);
         if resource.step != vector.step {
@@ -209,8 +227,15 @@ impl Judge {
                 ..fresh()
             };
         }
-        resource.last_offset = offset;
+        resource.last_offset = cause.src.offset;
         (resource.kind, resource.step_end) = (vector.kind, vector.step_end);
+        // The caller has made sure that this is known.
+        if let Known::Model(model) = models.at(&resource.scope, &vector.feature_set, cause.log_time)
+            && resource.detector.serve(model)
+        {
+            self.counters.swaps += 1;
+            resource.model_set = with_model(&self.model_set, resource.detector.model());
+        }
 
         let changes = resource.conditions.observe(&rules, set, vector);
         out.extend(
@@ -228,6 +253,10 @@ impl Judge {
             end: vector.step_end,
             values: &values,
         });
+        let blank = Verdict {
+            model_set: resource.model_set.clone(),
+            ..blank
+        };
         out.push(Prediction::Verdict(verdict(blank, judged, &metrics)));
     }
 
@@ -252,19 +281,10 @@ impl Judge {
     }
 
     fn metrics_of(&mut self, set: &FeatureSet) -> Arc<[Metric]> {
-        let metrics = self.metrics.entry(set.id().to_owned()).or_insert_with(|| {
-            set.metrics
-                .iter()
-                .map(|metric| Metric {
-                    direction: match metric.direction {
-                        forewarn_features::Direction::Up => forewarn_detect::Direction::Up,
-                        forewarn_features::Direction::Down => forewarn_detect::Direction::Down,
-                        forewarn_features::Direction::Both => forewarn_detect::Direction::Both,
-                    },
-                    ..Metric::new(metric.name.clone(), metric.floor)
-                })
-                .collect()
-        });
+        let metrics = self
+            .metrics
+            .entry(set.id().to_owned())
+            .or_insert_with(|| metrics_of(set));
         Arc::clone(metrics)
     }
 
@@ -312,9 +332,20 @@ impl Stage for Judge {
 
     const NAME: &'static str = "predictor";
 
+    fn is_ready_for(&self, input: &ProcessedMetric, cause: &Cause) -> bool {
+        match input {
+            ProcessedMetric::Vector(vector) => {
+                let scope = scope(&vector.resource, &vector.feature_set);
+                let known = self.models.at(&scope, &vector.feature_set, cause.log_time);
+                !matches!(known, Known::NotYet)
+            }
+            ProcessedMetric::Resource(_) | ProcessedMetric::Tick(_) => true,
+        }
+    }
+
     fn apply(&mut self, input: ProcessedMetric, cause: &Cause, out: &mut Vec<Prediction>) {
         match input {
-            ProcessedMetric::Vector(vector) => self.vector(&vector, cause.src.offset, out),
+            ProcessedMetric::Vector(vector) => self.vector(&vector, cause, out),
             ProcessedMetric::Resource(change) => out.push(Prediction::Resource(change)),
             ProcessedMetric::Tick(_) => self.tell(),
         }
@@ -326,7 +357,7 @@ impl Stage for Judge {
             .iter()
             .map(|(key, resource)| Kept {
                 key: key.clone(),
-                detector: resource.detector.state().clone(),
+                detector: resource.detector.state(),
                 step: resource.step,
                 kind: resource.kind,
                 step_end: resource.step_end,
@@ -364,7 +395,7 @@ impl Stage for Judge {
                     kept.key.1
                 )));
             };
-            let detector = EwmaResidual::new(
+            let detector = Ensemble::new(
                 self.config.detector(kept.step),
                 self.metrics_of(set),
                 kept.step,
@@ -375,6 +406,8 @@ impl Stage for Judge {
             })?;
             let resource = Resource {
                 detector,
+                scope: scope(&kept.key.0, &kept.key.1),
+                model_set: self.model_set.clone(),
                 step: kept.step,
                 kind: kept.kind,
                 step_end: kept.step_end,
@@ -390,9 +423,11 @@ impl Stage for Judge {
 }
 
 impl Resource {
-    fn new(detector: EwmaResidual, step: StepLength) -> Self {
+    fn new(detector: Ensemble, step: StepLength, scope: String, model_set: String) -> Self {
         Self {
             detector,
+            scope,
+            model_set,
             step,
             kind: Kind::default(),
             step_end: EventTime::default(),
@@ -459,6 +494,23 @@ impl Resource {
             }
         }
     }
+}
+
+/// What a detector has to know of the metrics of a feature set, in its order.
+#[must_use]
+pub fn metrics_of(set: &FeatureSet) -> Arc<[Metric]> {
+    let direction = |direction| match direction {
+        forewarn_features::Direction::Up => forewarn_detect::Direction::Up,
+        forewarn_features::Direction::Down => forewarn_detect::Direction::Down,
+        forewarn_features::Direction::Both => forewarn_detect::Direction::Both,
+    };
+    set.metrics
+        .iter()
+        .map(|metric| Metric {
+            direction: direction(metric.direction),
+            ..Metric::new(metric.name.clone(), metric.floor)
+        })
+        .collect()
 }
 
 /// The share of a capacity at which this kind of failure counts as come: the least that a matching rule says, so that
@@ -568,12 +620,17 @@ fn edge(value: f64) -> Option<f32> {
 fn model_set(sets: &FeatureSets, rules: &RuleSet, config: &Config) -> String {
     let config = serde_json::to_string(config).expect("settings are plain data");
     digest(&[
-        forewarn_detect::VERSION,
+        &forewarn_detect::versions(),
         forewarn_forecast::VERSION,
         sets.digest(),
         rules.digest(),
         &config,
     ])
+}
+
+/// The same with a trained model beside.
+fn with_model(model_set: &str, model: Option<&str>) -> String {
+    model.map_or_else(|| model_set.to_owned(), |model| digest(&[model_set, model]))
 }
 
 fn digest(parts: &[&str]) -> String {

@@ -99,7 +99,8 @@ impl Config {
     }
 
     /// The detector's part. A budget out of range has been refused with [`Config::mistakes`].
-    pub(crate) fn detector(&self, step: StepLength) -> Settings {
+    #[must_use]
+    pub fn detector(&self, step: StepLength) -> Settings {
         let budget = AlarmBudget::new(self.alarm_budget_per_week)
             .or_else(|| AlarmBudget::new(1.0))
             .expect("one episode per week is in range");

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use forewarn_bus::{Cause, Stage as _};
 use forewarn_features::FeatureSets;
+use forewarn_judge::models::NoModels;
+use forewarn_judge::{Config, Judge};
 use forewarn_messages::{FeatureVector, LimitReading, Prediction, ProcessedMetric};
-use forewarn_predictor::{Config, Judge};
 use forewarn_rules::{RuleConfig, RuleSet};
 use forewarn_types::{
     EventTime, FailureKind, Kind, LogId, LogTime, PredictionState, ResourceKey, Src, StepLength,
@@ -29,7 +30,12 @@ impl World {
     fn with(rules: &str, config: Config) -> Self {
         let sets = Arc::new(FeatureSets::standard());
         Self {
-            judge: Judge::new(sets, Arc::new(self::rules(rules)), config),
+            judge: Judge::new(
+                sets,
+                Arc::new(self::rules(rules)),
+                config,
+                Arc::new(NoModels),
+            ),
             offset: 0,
             said: Vec::new(),
         }

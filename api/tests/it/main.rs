@@ -1,0 +1,8 @@
+//! The API in front of the real PostgreSQL and InfluxDB.
+
+mod binary;
+mod endpoints;
+mod page;
+mod schema;
+mod series;
+mod support;

@@ -1,0 +1,164 @@
+//! A database of a test's own with something of everything in it, and a client without a socket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use forewarn_api::{App, Config, Ledger};
+use forewarn_config::Secret;
+use forewarn_store::influxdb::{Config as InfluxConfig, InfluxDb};
+use forewarn_store::postgres::{Config as PostgresConfig, Postgres};
+use forewarn_testkit::servers;
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+/// A resource whose name would be a program if it were not escaped.
+pub(crate) const HOSTILE: &str = r#"<script>alert("1")</script>&'x"#;
+
+/// A database of its own on the real server.
+pub(crate) struct Database {
+    pub(crate) url: String,
+    server: String,
+    name: String,
+}
+
+impl Database {
+    /// An empty one; `None` when there is no server, after saying that `what` is left out.
+    pub(crate) async fn create(what: &str) -> Option<Self> {
+        let server = servers::postgres(what)?;
+        let name = servers::unique("forewarn_test");
+        run(&server, &format!("CREATE DATABASE {name}")).await;
+        let (base, _) = server.rsplit_once('/').expect("an address with a database");
+        Some(Self {
+            url: format!("{base}/{name}"),
+            server,
+            name,
+        })
+    }
+
+    /// One with the schema.
+    pub(crate) async fn migrated(what: &str) -> Option<Self> {
+        let database = Self::create(what).await?;
+        database.migrate().await;
+        Some(database)
+    }
+
+    /// One with something of everything.
+    pub(crate) async fn seeded(what: &str) -> Option<Self> {
+        let database = Self::migrated(what).await?;
+        database.run(include_str!("seed.sql")).await;
+        Some(database)
+    }
+
+    pub(crate) async fn migrate(&self) {
+        Postgres::start(&postgres(&self.url), "test")
+            .await
+            .expect("the schema can be made");
+    }
+
+    pub(crate) async fn run(&self, sql: &str) {
+        run(&self.url, sql).await;
+    }
+
+    /// The pages in front of it, with an InfluxDB that is away.
+    pub(crate) fn pages(&self) -> Pages {
+        Pages::of(&self.url, Config::default(), &away())
+    }
+
+    pub(crate) async fn drop(self) {
+        run(
+            &self.server,
+            &format!("DROP DATABASE {} WITH (FORCE)", self.name),
+        )
+        .await;
+    }
+}
+
+async fn run(url: &str, sql: &str) {
+    let postgres = Postgres::open(&postgres(url), "test").expect("a readable address");
+    let session = postgres.session().await.expect("the server answers");
+    session.batch_execute(sql).await.expect("sound statements");
+    session.give_back();
+}
+
+pub(crate) fn postgres(url: &str) -> PostgresConfig {
+    PostgresConfig {
+        url: Secret::new(url),
+        startup_wait: Duration::from_secs(10),
+        ..PostgresConfig::default()
+    }
+}
+
+/// Nobody answers there.
+pub(crate) fn away() -> InfluxConfig {
+    InfluxConfig {
+        url: "http://127.0.0.1:9".to_owned(),
+        ..InfluxConfig::default()
+    }
+}
+
+/// All pages, asked without a socket.
+pub(crate) struct Pages {
+    router: Router,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {}", self.text))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+}
+
+impl Pages {
+    pub(crate) fn of(url: &str, config: Config, influxdb: &InfluxConfig) -> Self {
+        let ledger = Ledger::open(&postgres(url), &config).expect("a readable address");
+        let client = InfluxDb::open(influxdb).expect("a readable address");
+        let app = App::new(config, ledger, client, influxdb);
+        Self {
+            router: Arc::new(app).router(Router::new()),
+        }
+    }
+
+    pub(crate) async fn ask(&self, request: Request<Body>) -> Answer {
+        let response = self
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("a router always answers");
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, 64 << 20).await.expect("a body");
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            text: String::from_utf8(body.to_vec()).expect("text"),
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        let request = Request::get(path).header("host", "localhost:3000");
+        self.ask(request.body(Body::empty()).expect("a request"))
+            .await
+    }
+
+    /// The JSON of a page that has to be there.
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text);
+        answer.json()
+    }
+}

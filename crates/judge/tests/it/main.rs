@@ -1,0 +1,3 @@
+//! The judge by itself.
+
+mod judge;

@@ -1,0 +1,88 @@
+//! The measured values of one resource as rows, for training: what `features` holds, slice by slice.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use forewarn_features::FeatureSet;
+use forewarn_types::{DEFAULT_TENANT, ResourceKey, StepLength};
+
+use super::line::{Field, encode};
+use super::points::FEATURES;
+use super::setup::quote;
+use super::{Error, InfluxDb, Span};
+use crate::Timestamp;
+
+/// A slice takes seconds; one that takes longer than this is not worth waiting for.
+const SLICE_LIMIT: Duration = Duration::from_secs(120);
+
+/// The steps of a slice: their ends in milliseconds, and one value per metric of the set, `NaN` where there is none.
+pub type Rows = BTreeMap<i64, Vec<f32>>;
+
+impl InfluxDb {
+    /// Reads the steps of `resource` that end within `span`, by their length: a source may have changed its pace.
+    ///
+    /// The memory it takes is that of the slice: 8 bytes per step, 4 per value, and a map's overhead.
+    ///
+    /// # Errors
+    /// [`Error`] when the server is away, refuses, or breaks off.
+    pub async fn steps(
+        &self,
+        resource: &ResourceKey,
+        set: &FeatureSet,
+        span: Span,
+    ) -> Result<BTreeMap<StepLength, Rows>, Error> {
+        let fields: BTreeMap<String, usize> = set
+            .metrics
+            .iter()
+            .enumerate()
+            .map(|(place, metric)| {
+                let name = encode(&set.features[metric.value_index].name).into_owned();
+                (name, place)
+            })
+            .collect();
+        let instant =
+            |millis: i64| Timestamp::from_micros(millis.saturating_mul(1_000)).to_string();
+        let tenant = if resource.tenant == DEFAULT_TENANT {
+            "not exists r.tenant".to_owned()
+        } else {
+            format!("r.tenant == {}", quote(&encode(&resource.tenant)))
+        };
+        // Text and tags that every row repeats would be most of the answer.
+        let query = format!(
+            "from(bucket: {}) |> range(start: {}, stop: {}) \
+             |> filter(fn: (r) => r._measurement == {} and r.resource == {} and {tenant} and r.feature_set == {}) \
+             |> keep(columns: [\"_time\", \"_value\", \"_field\", \"_measurement\", \"step_ms\"])",
+            quote(&self.raw_bucket()),
+            instant(span.start),
+            instant(span.stop),
+            quote(FEATURES),
+            quote(&encode(&resource.resource)),
+            quote(&encode(set.id())),
+        );
+        let mut found: BTreeMap<StepLength, Rows> = BTreeMap::new();
+        let width = set.metrics.len();
+        self.run(
+            &query,
+            SLICE_LIMIT,
+            &mut |point| {
+                let step = point.tags.get("step_ms").and_then(|text| text.parse().ok());
+                let Some(step) = step.and_then(StepLength::from_millis) else {
+                    return;
+                };
+                for (name, value) in &point.fields {
+                    let (Some(place), Field::Float(value)) = (fields.get(name), value) else {
+                        continue;
+                    };
+                    let rows = found.entry(step).or_default();
+                    let row = rows
+                        .entry(point.time)
+                        .or_insert_with(|| vec![f32::NAN; width]);
+                    row[*place] = *value as f32;
+                }
+            },
+            &|| false,
+        )
+        .await?;
+        Ok(found)
+    }
+}

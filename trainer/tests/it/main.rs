@@ -1,0 +1,1 @@
+//! The trainer on the real parts, left out where there are none.
