@@ -36,6 +36,7 @@ slice = \"10m\"
 ";
 
 #[test]
+#[ignore = "takes minutes and was not seen green yet: `make swaps`"]
 fn models_are_swapped_under_kill_and_every_verdict_equals_the_reference() {
     let _turn = one_world_at_a_time();
     let settings = format!("{}{SETTINGS}", exactness::SETTINGS);
