@@ -98,7 +98,7 @@ impl Answers {
             None | Some(None) => Known::Model(None),
             Some(Some(digest)) => self
                 .models
-                .get(digest)
+                .get(&key(scope, digest))
                 .map_or(Known::NotYet, |model| Known::Model(Some(Arc::clone(model)))),
         }
     }
@@ -220,8 +220,9 @@ impl Follow {
                 let Some(digest) = row.digest.clone() else {
                     continue;
                 };
-                needed.insert(digest.clone());
-                if self.answers(|answers| answers.models.contains_key(&digest)) {
+                let key = key(&scope, &digest);
+                needed.insert(key.clone());
+                if self.answers(|answers| answers.models.contains_key(&key)) {
                     continue;
                 }
                 match self.model(&digest, &scope, &feature_set).await {
@@ -234,7 +235,7 @@ impl Follow {
                             .answers
                             .write()
                             .unwrap_or_else(PoisonError::into_inner);
-                        answers.models.insert(digest, Arc::new(model));
+                        answers.models.insert(key, Arc::new(model));
                     }
                     Err(error) if error.is_transient() && !self.is_hopeless(&digest) => {
                         tracing::warn!(scope, digest, error = %chain(&error), "a model cannot be loaded yet");
@@ -321,6 +322,11 @@ impl Follow {
             .read()
             .unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// A model is proved for one scope: the same bundle for another is another question.
+fn key(scope: &str, digest: &str) -> String {
+    format!("{scope} {digest}")
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
