@@ -2,7 +2,7 @@
 
 FILE ?= forewarn.toml
 
-.PHONY: help run test test-compose bench check faults swaps servers stop clean-data
+.PHONY: help run test test-compose bench check faults servers stop clean-data
 
 help:
 	@echo 'make run            install what is missing, build, start everything here and show what it sees'
@@ -11,7 +11,6 @@ help:
 	@echo 'make check FILE=my.toml   whether every service understands these settings'
 	@echo 'make bench          speed beside a peer, and from a sample to its committed row'
 	@echo 'make faults KILLS=100   kill -9 at random instants; the stores must equal the reference'
-	@echo 'make swaps          kill -9 around a swap of models; every verdict must equal the reference'
 	@echo 'make servers        only Kafka, InfluxDB and PostgreSQL; make stop ends them'
 	@echo 'make clean-data     stop them and delete what they hold'
 
@@ -33,9 +32,6 @@ check:
 KILLS ?= 100
 faults:
 	@scripts/faults $(KILLS)
-
-swaps:
-	@scripts/swaps
 
 servers:
 	@scripts/servers start

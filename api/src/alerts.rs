@@ -11,9 +11,9 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::App;
-use crate::anomalies::{NoQuery, place, texts};
-use crate::page::Page;
-use crate::params::{self, Params};
+use crate::by_id::ById;
+use crate::page::{Page, place};
+use crate::params::{NoQuery, Params, texts};
 use crate::problem::Problem;
 use crate::words;
 
@@ -198,11 +198,21 @@ pub(crate) struct PageQuery {
     cursor: Option<String>,
 }
 
+// What both statements read of a row.
+macro_rules! columns {
+    () => {
+        "alert_id, tenant, rule, severity, state, resource, kind, subject, failure, prediction_id, fingerprint, title,
+            summary, reason, began_at, opened_at, changed_at, resolved_at, transitions, reopened, backfill, src"
+    };
+}
+
 // What has not been open yet is placed by its beginning.
-const LIST: &str = "
+const LIST: &str = concat!(
+    "
     SELECT row_to_json(r)::text FROM (
-        SELECT alert_id, tenant, rule, severity, state, resource, kind, subject, failure, prediction_id, fingerprint, title,
-            summary, reason, began_at, opened_at, changed_at, resolved_at, transitions, reopened, backfill, src
+        SELECT ",
+    columns!(),
+    "
         FROM alerts
         WHERE tenant = $1
             AND ($2::text IS NULL OR resource = $2)
@@ -215,15 +225,24 @@ const LIST: &str = "
             AND ($9::text IS NULL OR (coalesce(opened_at, began_at), alert_id) < ($9::text::timestamptz, $10::uuid))
         ORDER BY coalesce(opened_at, began_at) DESC, alert_id DESC
         LIMIT $11
-    ) r";
+    ) r"
+);
 
-const ONE: &str = "
+const ONE: ById = ById {
+    kind: "alert",
+    parameter: "alert_id",
+    list: "/api/v1/alerts",
+    sql: concat!(
+        "
     SELECT row_to_json(r)::text FROM (
-        SELECT alert_id, tenant, rule, severity, state, resource, kind, subject, failure, prediction_id, fingerprint, title,
-            summary, reason, began_at, opened_at, changed_at, resolved_at, transitions, reopened, backfill, src
+        SELECT ",
+        columns!(),
+        "
         FROM alerts
         WHERE alert_id = $1
-    ) r";
+    ) r"
+    ),
+};
 
 const EXISTS: &str = "SELECT to_json(true)::text FROM alerts WHERE alert_id = $1";
 
@@ -285,15 +304,10 @@ pub(crate) async fn list_alerts(
             limit,
         )
         .await?;
-    Ok(Json(Page::new(
-        found.rows,
-        found.more,
-        binding,
-        |last: &Alert| {
-            let at = last.opened_at.unwrap_or(last.began_at);
-            (at.micros(), last.alert_id)
-        },
-    )))
+    Ok(Json(found.into_page(binding, |last: &Alert| {
+        let at = last.opened_at.unwrap_or(last.began_at);
+        (at.micros(), last.alert_id)
+    })))
 }
 
 /// One alert
@@ -305,10 +319,7 @@ pub(crate) async fn get_alert(
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Json<Alert>, Problem> {
-    Params::of::<NoQuery>(&uri).finish()?;
-    let id = params::id("alert_id", &id)?;
-    let found = app.ledger().one(ONE, &[&id]).await?;
-    found.map(Json).ok_or_else(|| no_alert(id))
+    ONE.answer(&app, &uri, &id).await
 }
 
 /// The transitions of an alert
@@ -325,15 +336,12 @@ pub(crate) async fn alert_history(
     let mut query = Params::of::<PageQuery>(&uri);
     let (limit, after) = (query.limit(), query.cursor::<i64>());
     let binding = query.finish()?;
-    let id = params::id("alert_id", &id)?;
+    let id = ONE.id(&id)?;
     ensure(&app, id).await?;
     let found = app.ledger().page(HISTORY, &[&id, &after], limit).await?;
-    Ok(Json(Page::new(
-        found.rows,
-        found.more,
-        binding,
-        |last: &Transition| last.sequence,
-    )))
+    Ok(Json(
+        found.into_page(binding, |last: &Transition| last.sequence),
+    ))
 }
 
 /// Who was told of an alert
@@ -350,29 +358,19 @@ pub(crate) async fn alert_deliveries(
     let mut query = Params::of::<PageQuery>(&uri);
     let (limit, after) = (query.limit(), query.cursor::<(i64, String)>());
     let binding = query.finish()?;
-    let id = params::id("alert_id", &id)?;
+    let id = ONE.id(&id)?;
     ensure(&app, id).await?;
     let (sequence, receiver) = after.unzip();
     let found = app
         .ledger()
         .page(DELIVERIES, &[&id, &sequence, &receiver], limit)
         .await?;
-    Ok(Json(Page::new(
-        found.rows,
-        found.more,
-        binding,
-        |last: &Delivery| (last.sequence, last.receiver.clone()),
-    )))
+    Ok(Json(found.into_page(binding, |last: &Delivery| {
+        (last.sequence, last.receiver.clone())
+    })))
 }
 
 async fn ensure(app: &App, id: Uuid) -> Result<(), Problem> {
     let found: Option<bool> = app.ledger().one(EXISTS, &[&id]).await?;
-    found.map(|_| ()).ok_or_else(|| no_alert(id))
-}
-
-fn no_alert(id: Uuid) -> Problem {
-    Problem::not_found(
-        format!("there is no alert {id}"),
-        "see /api/v1/alerts for those that are kept",
-    )
+    found.map(|_| ()).ok_or_else(|| ONE.missing(id))
 }

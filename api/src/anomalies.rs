@@ -11,8 +11,9 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::App;
-use crate::page::Page;
-use crate::params::{self, Params};
+use crate::by_id::ById;
+use crate::page::{Page, place};
+use crate::params::{NoQuery, Params, texts};
 use crate::problem::Problem;
 use crate::words;
 
@@ -121,14 +122,20 @@ pub(crate) struct AnomaliesQuery {
     cursor: Option<String>,
 }
 
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct NoQuery {}
+// What both statements read of a row.
+macro_rules! columns {
+    () => {
+        "anomaly_id, tenant, resource, kind, level, metric, severity, ts, score, p, p0, confidence, value, expected,
+            lower, upper, summary, parts, feature_set, model_set, step_ms / 1000.0 AS step_seconds, backfill, logged_at, src"
+    };
+}
 
-const LIST: &str = "
+const LIST: &str = concat!(
+    "
     SELECT row_to_json(r)::text FROM (
-        SELECT anomaly_id, tenant, resource, kind, level, metric, severity, ts, score, p, p0, confidence, value, expected,
-            lower, upper, summary, parts, feature_set, model_set, step_ms / 1000.0 AS step_seconds, backfill, logged_at, src
+        SELECT ",
+    columns!(),
+    "
         FROM anomalies
         WHERE tenant = $1
             AND ($2::text IS NULL OR resource = $2)
@@ -142,15 +149,24 @@ const LIST: &str = "
             AND ($10::text IS NULL OR (ts, anomaly_id) < ($10::text::timestamptz, $11::uuid))
         ORDER BY ts DESC, anomaly_id DESC
         LIMIT $12
-    ) r";
+    ) r"
+);
 
-const ONE: &str = "
+const ONE: ById = ById {
+    kind: "anomaly",
+    parameter: "anomaly_id",
+    list: "/api/v1/anomalies",
+    sql: concat!(
+        "
     SELECT row_to_json(r)::text FROM (
-        SELECT anomaly_id, tenant, resource, kind, level, metric, severity, ts, score, p, p0, confidence, value, expected,
-            lower, upper, summary, parts, feature_set, model_set, step_ms / 1000.0 AS step_seconds, backfill, logged_at, src
+        SELECT ",
+        columns!(),
+        "
         FROM anomalies
         WHERE anomaly_id = $1
-    ) r";
+    ) r"
+    ),
+};
 
 /// Lists anomalies
 ///
@@ -184,12 +200,9 @@ pub(crate) async fn list_anomalies(
             limit,
         )
         .await?;
-    Ok(Json(Page::new(
-        found.rows,
-        found.more,
-        binding,
-        |last: &Anomaly| (last.ts.micros(), last.anomaly_id),
-    )))
+    Ok(Json(found.into_page(binding, |last: &Anomaly| {
+        (last.ts.micros(), last.anomaly_id)
+    })))
 }
 
 /// One anomaly
@@ -201,30 +214,5 @@ pub(crate) async fn get_anomaly(
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Json<Anomaly>, Problem> {
-    Params::of::<NoQuery>(&uri).finish()?;
-    let id = params::id("anomaly_id", &id)?;
-    let found = app.ledger().one(ONE, &[&id]).await?;
-    found.map(Json).ok_or_else(|| {
-        Problem::not_found(
-            format!("there is no anomaly {id}"),
-            "see /api/v1/anomalies for those that are kept",
-        )
-    })
-}
-
-/// Both ends of a span as PostgreSQL reads them.
-pub(crate) fn texts(
-    (since, until): (Option<Timestamp>, Option<Timestamp>),
-) -> (Option<String>, Option<String>) {
-    (
-        since.map(|at| at.to_string()),
-        until.map(|at| at.to_string()),
-    )
-}
-
-/// The row after which a page begins, as PostgreSQL reads it.
-pub(crate) fn place(after: Option<(i64, Uuid)>) -> (Option<String>, Option<Uuid>) {
-    after
-        .map(|(micros, id)| (Timestamp::from_micros(micros).to_string(), id))
-        .unzip()
+    ONE.answer(&app, &uri, &id).await
 }

@@ -13,8 +13,8 @@ pub struct Config {
     /// `0.0.0.0:3000` shows everything that is known to the whole network.
     pub listen: SocketAddr,
     /// Names under which browsers may ask, besides this machine's own (`localhost` and addresses), such as that of a
-    /// reverse proxy: `["forewarn.example.org"]`. Other names are refused while only this machine can reach the pages, so
-    /// that a foreign web site cannot read them through a visitor's browser.
+    /// reverse proxy: `["forewarn.example.org"]`. Other names are refused while only this machine can reach the pages or
+    /// any name is given, so that a foreign web site cannot read them through a visitor's browser.
     pub hosts: Vec<String>,
     /// Connections to PostgreSQL at most: people who look must not take them from the services that write.
     pub pool_size: usize,

@@ -53,12 +53,13 @@ pub(crate) async fn headers(request: Request, next: Next) -> Response {
     response
 }
 
-/// While only this machine can reach the pages, refuses names that are not this machine's: a foreign web site can make
-/// its own name lead here, and would then read the answers through a visitor's browser.
+/// While only this machine can reach the pages, or names are given, refuses all others: a foreign web site can make its own
+/// name lead here, and would then read the answers through a visitor's browser.
 pub(crate) async fn host(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if app.config().listen.ip().is_loopback() {
+    let config = app.config();
+    if config.listen.ip().is_loopback() || !config.hosts.is_empty() {
         let name = asked_host(request.uri(), request.headers());
-        if !name.is_some_and(|name| is_known_host(name, &app.config().hosts)) {
+        if !name.is_some_and(|name| is_known_host(name, &config.hosts)) {
             return Problem::new(
                 StatusCode::MISDIRECTED_REQUEST,
                 "host",

@@ -7,9 +7,11 @@
 use forewarn_store::postgres::{
     ClientError, Config as PostgresConfig, Error, Postgres, Session, ToSql, Transaction,
 };
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Config;
+use crate::page::{Binding, Page};
 use crate::problem::Problem;
 
 /// What one answer may hold of rows, in bytes of JSON. A page ends before it, and says where it goes on.
@@ -51,6 +53,17 @@ pub(crate) struct Rows<T> {
     pub(crate) rows: Vec<T>,
     /// There are more than were asked for, or than an answer may hold.
     pub(crate) more: bool,
+}
+
+impl<T> Rows<T> {
+    /// A page of them; if there are more, the last one's key says where the next page begins.
+    pub(crate) fn into_page<K: Serialize>(
+        self,
+        binding: Binding,
+        key: impl FnOnce(&T) -> K,
+    ) -> Page<T> {
+        Page::new(self.rows, self.more, binding, key)
+    }
 }
 
 impl Ledger {

@@ -11,6 +11,7 @@
 mod alerts;
 mod anomalies;
 mod app;
+mod by_id;
 mod config;
 mod guard;
 mod health;

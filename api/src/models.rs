@@ -11,9 +11,9 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::App;
-use crate::anomalies::{NoQuery, place, texts};
-use crate::page::Page;
-use crate::params::{self, Params};
+use crate::by_id::ById;
+use crate::page::{Page, place};
+use crate::params::{NoQuery, Params, texts};
 use crate::problem::Problem;
 use crate::words;
 
@@ -185,10 +185,20 @@ const MODELS: &str = "
         LIMIT $7
     ) r";
 
-const RUNS: &str = "
+// What both statements read of a training.
+macro_rules! run_columns {
+    () => {
+        "run_id, tenant, resource, feature_set, model, state, digest, reason, started_at, finished_at, data_from, data_to,
+            steps, quarantined_steps, features, parameters, seed, code_version, scores"
+    };
+}
+
+const RUNS: &str = concat!(
+    "
     SELECT row_to_json(r)::text FROM (
-        SELECT run_id, tenant, resource, feature_set, model, state, digest, reason, started_at, finished_at, data_from, data_to,
-            steps, quarantined_steps, features, parameters, seed, code_version, scores
+        SELECT ",
+    run_columns!(),
+    "
         FROM model_runs
         WHERE tenant = $1
             AND ($2::text IS NULL OR resource = $2)
@@ -200,15 +210,24 @@ const RUNS: &str = "
             AND ($8::text IS NULL OR (started_at, run_id) < ($8::text::timestamptz, $9::uuid))
         ORDER BY started_at DESC, run_id DESC
         LIMIT $10
-    ) r";
+    ) r"
+);
 
-const RUN: &str = "
+const RUN: ById = ById {
+    kind: "training",
+    parameter: "run_id",
+    list: "/api/v1/models/runs",
+    sql: concat!(
+        "
     SELECT row_to_json(r)::text FROM (
-        SELECT run_id, tenant, resource, feature_set, model, state, digest, reason, started_at, finished_at, data_from, data_to,
-            steps, quarantined_steps, features, parameters, seed, code_version, scores
+        SELECT ",
+        run_columns!(),
+        "
         FROM model_runs
         WHERE run_id = $1
-    ) r";
+    ) r"
+    ),
+};
 
 // A scope is tenant/resource/name/version: no tenant has a slash in it, a resource may.
 const ACTIVATIONS: &str = "
@@ -250,12 +269,9 @@ pub(crate) async fn list_models(
             limit,
         )
         .await?;
-    Ok(Json(Page::new(
-        found.rows,
-        found.more,
-        binding,
-        |last: &Model| (last.resource.clone(), last.feature_set.clone(), last.run_id),
-    )))
+    Ok(Json(found.into_page(binding, |last: &Model| {
+        (last.resource.clone(), last.feature_set.clone(), last.run_id)
+    })))
 }
 
 /// Lists trainings
@@ -271,7 +287,7 @@ pub(crate) async fn list_model_runs(
     let mut query = Params::of::<RunsQuery>(&uri);
     let (tenant, resource) = (query.tenant(), query.name("resource"));
     let (feature_set, model) = (query.name("feature_set"), query.name("model"));
-    let state = query.words("state", words::RUN_STATES);
+    let state = query.words("state", &words::run_states());
     let (since, until) = texts(query.span());
     let (limit, after) = (query.limit(), query.cursor::<(i64, Uuid)>());
     let binding = query.finish()?;
@@ -294,12 +310,9 @@ pub(crate) async fn list_model_runs(
             limit,
         )
         .await?;
-    Ok(Json(Page::new(
-        found.rows,
-        found.more,
-        binding,
-        |last: &ModelRun| (last.started_at.micros(), last.run_id),
-    )))
+    Ok(Json(found.into_page(binding, |last: &ModelRun| {
+        (last.started_at.micros(), last.run_id)
+    })))
 }
 
 /// One training
@@ -311,15 +324,7 @@ pub(crate) async fn get_model_run(
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Json<ModelRun>, Problem> {
-    Params::of::<NoQuery>(&uri).finish()?;
-    let id = params::id("run_id", &id)?;
-    let found = app.ledger().one(RUN, &[&id]).await?;
-    found.map(Json).ok_or_else(|| {
-        Problem::not_found(
-            format!("there is no training {id}"),
-            "see /api/v1/models/runs for those that are kept",
-        )
-    })
+    RUN.answer(&app, &uri, &id).await
 }
 
 /// Lists activations
@@ -345,10 +350,7 @@ pub(crate) async fn list_activations(
             limit,
         )
         .await?;
-    Ok(Json(Page::new(
-        found.rows,
-        found.more,
-        binding,
-        |last: &Activation| last.activation_id,
-    )))
+    Ok(Json(found.into_page(binding, |last: &Activation| {
+        last.activation_id
+    })))
 }

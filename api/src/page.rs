@@ -5,9 +5,11 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use forewarn_store::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 /// Longer texts are no cursors of ours: the longest key is two names.
 const CURSOR_CHARS_MAX: usize = 4_096;
@@ -98,10 +100,16 @@ impl Cursor {
     }
 }
 
+/// The row after which a page begins, as PostgreSQL reads it: its moment and its id.
+pub(crate) fn place(after: Option<(i64, Uuid)>) -> (Option<String>, Option<Uuid>) {
+    after
+        .map(|(micros, id)| (Timestamp::from_micros(micros).to_string(), id))
+        .unzip()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uuid::Uuid;
 
     fn binding(path: &str, pairs: &[(&str, &str)]) -> Binding {
         let pairs: Vec<_> = pairs

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::extract::Query;
 use axum::http::Uri;
+use forewarn_config::nearest;
 use forewarn_store::Timestamp;
 use forewarn_types::{DEFAULT_TENANT, ResourceKey};
 use serde::de::DeserializeOwned;
@@ -23,6 +24,11 @@ const NAME_BYTES_MAX: usize = 1_024;
 pub(crate) const LIMIT_MAX: i64 = 1_000;
 /// Items of one page unless asked otherwise.
 const LIMIT: i64 = 100;
+
+/// The query of an endpoint that takes no parameters.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct NoQuery {}
 
 /// The query of one request.
 #[derive(Debug)]
@@ -272,6 +278,16 @@ impl Params {
 /// The one parameter that may be repeated.
 const TAG: &str = "tag";
 
+/// Both ends of a span as PostgreSQL reads them.
+pub(crate) fn texts(
+    (since, until): (Option<Timestamp>, Option<Timestamp>),
+) -> (Option<String>, Option<String>) {
+    (
+        since.map(|at| at.to_string()),
+        until.map(|at| at.to_string()),
+    )
+}
+
 /// An id in a path.
 ///
 /// # Errors
@@ -337,18 +353,13 @@ fn shown(text: &str) -> String {
 }
 
 fn remedy(word: &str, known: &[String]) -> String {
-    let nearest = known
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .min_by_key(|(distance, _)| *distance);
+    if known.is_empty() {
+        return "this endpoint takes no parameters".to_owned();
+    }
     let all = known.join(", ");
-    match nearest {
-        // A third of the letters may be wrong; further away a suggestion confuses more than it helps.
-        Some((distance, candidate)) if distance <= word.chars().count().max(3) / 3 => {
-            format!("did you mean `{candidate}`? Known are: {all}")
-        }
-        Some(_) => format!("known are: {all}"),
-        None => "this endpoint takes no parameters".to_owned(),
+    match nearest(word, known.iter().map(String::as_str)) {
+        Some(candidate) => format!("did you mean `{candidate}`? Known are: {all}"),
+        None => format!("known are: {all}"),
     }
 }
 

@@ -11,9 +11,9 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::App;
-use crate::anomalies::{NoQuery, place, texts};
-use crate::page::Page;
-use crate::params::{self, Params};
+use crate::by_id::ById;
+use crate::page::{Page, place};
+use crate::params::{NoQuery, Params, texts};
 use crate::problem::Problem;
 use crate::words;
 
@@ -123,12 +123,22 @@ pub(crate) struct PredictionsQuery {
     cursor: Option<String>,
 }
 
-const LIST: &str = "
-    SELECT row_to_json(r)::text FROM (
-        SELECT prediction_id, tenant, resource, kind, failure, subject, state, title, why, first_action, opened_at, ts, p10_at,
+// What both statements read of a row.
+macro_rules! columns {
+    () => {
+        "prediction_id, tenant, resource, kind, failure, subject, state, title, why, first_action, opened_at, ts, p10_at,
             p50_at, p90_at, CASE WHEN state = 'open' THEN extract(epoch FROM p50_at - now()) END AS seconds_to_failure,
             baseline_at, probability, horizon_seconds, used, limit_value, slope_per_second, ended_at, reason, lead_seconds,
-            updates, backfill, logged_at, src
+            updates, backfill, logged_at, src"
+    };
+}
+
+const LIST: &str = concat!(
+    "
+    SELECT row_to_json(r)::text FROM (
+        SELECT ",
+    columns!(),
+    "
         FROM predictions
         WHERE tenant = $1
             AND ($2::text IS NULL OR resource = $2)
@@ -140,17 +150,24 @@ const LIST: &str = "
             AND ($8::text IS NULL OR (opened_at, prediction_id) < ($8::text::timestamptz, $9::uuid))
         ORDER BY opened_at DESC, prediction_id DESC
         LIMIT $10
-    ) r";
+    ) r"
+);
 
-const ONE: &str = "
+const ONE: ById = ById {
+    kind: "prediction",
+    parameter: "prediction_id",
+    list: "/api/v1/predictions",
+    sql: concat!(
+        "
     SELECT row_to_json(r)::text FROM (
-        SELECT prediction_id, tenant, resource, kind, failure, subject, state, title, why, first_action, opened_at, ts, p10_at,
-            p50_at, p90_at, CASE WHEN state = 'open' THEN extract(epoch FROM p50_at - now()) END AS seconds_to_failure,
-            baseline_at, probability, horizon_seconds, used, limit_value, slope_per_second, ended_at, reason, lead_seconds,
-            updates, backfill, logged_at, src
+        SELECT ",
+        columns!(),
+        "
         FROM predictions
         WHERE prediction_id = $1
-    ) r";
+    ) r"
+    ),
+};
 
 /// Lists failure predictions
 ///
@@ -181,12 +198,9 @@ pub(crate) async fn list_predictions(
             limit,
         )
         .await?;
-    Ok(Json(Page::new(
-        found.rows,
-        found.more,
-        binding,
-        |last: &Prediction| (last.opened_at.micros(), last.prediction_id),
-    )))
+    Ok(Json(found.into_page(binding, |last: &Prediction| {
+        (last.opened_at.micros(), last.prediction_id)
+    })))
 }
 
 /// One failure prediction
@@ -198,13 +212,5 @@ pub(crate) async fn get_prediction(
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Json<Prediction>, Problem> {
-    Params::of::<NoQuery>(&uri).finish()?;
-    let id = params::id("prediction_id", &id)?;
-    let found = app.ledger().one(ONE, &[&id]).await?;
-    found.map(Json).ok_or_else(|| {
-        Problem::not_found(
-            format!("there is no prediction {id}"),
-            "see /api/v1/predictions for those that are kept",
-        )
-    })
+    ONE.answer(&app, &uri, &id).await
 }

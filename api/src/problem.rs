@@ -1,17 +1,21 @@
-//! Errors as `application/problem+json` (RFC 9457): a stable `type`, what is wrong, and the remedy.
+//! What can go wrong here, told as `application/problem+json`: the kinds of it, and how the OpenAPI document describes it.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use forewarn_store::postgres::{ClientError, Error as PostgresError, describe, error::SqlState};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 /// What an error's body says.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(ToSchema)]
 #[schema(as = Problem)]
+#[allow(
+    dead_code,
+    reason = "it describes; forewarn_service::Problem writes, and the tests compare"
+)]
 pub(crate) struct Document {
     /// Which kind of error, as a name that does not change: `urn:forewarn:problem:not-found`.
-    #[serde(rename = "type")]
+    #[schema(rename = "type")]
     kind: String,
     /// The kind in words.
     title: &'static str,
@@ -20,11 +24,9 @@ pub(crate) struct Document {
     /// What is wrong this time.
     detail: String,
     /// What to do about it; left out when there is nothing to do but to wait.
-    #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     remedy: String,
     /// Each query parameter that is wrong; only for `urn:forewarn:problem:parameters`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     parameters: Vec<WrongParameter>,
 }
@@ -40,43 +42,29 @@ pub(crate) struct WrongParameter {
     pub(crate) remedy: String,
 }
 
-/// An answer that is an error. Boxed, so that results which are hardly ever errors stay small.
+/// An answer that is an error: the document that every service has, in the kinds of this one.
 #[derive(Debug)]
-pub(crate) struct Problem(Box<(Document, HeaderMap)>);
+pub(crate) struct Problem(forewarn_service::Problem);
 
 impl Problem {
-    pub(crate) fn new(status: StatusCode, name: &str, title: &'static str) -> Self {
-        let document = Document {
-            kind: format!("urn:forewarn:problem:{name}"),
-            title,
-            status: status.as_u16(),
-            detail: String::new(),
-            remedy: String::new(),
-            parameters: Vec::new(),
-        };
-        Self(Box::new((document, HeaderMap::new())))
+    pub(crate) fn new(status: StatusCode, name: &'static str, title: &'static str) -> Self {
+        Self(forewarn_service::Problem::new(status, name, title))
     }
 
     /// What is wrong this time.
-    pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.0.0.detail = detail.into();
-        self
+    pub(crate) fn detail(self, detail: impl Into<String>) -> Self {
+        Self(self.0.detail(detail))
     }
 
     /// What the one who asks can do about it.
-    pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
-        self.0.0.remedy = remedy.into();
-        self
-    }
-
-    pub(crate) fn header(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.0.1.insert(name, HeaderValue::from_static(value));
-        self
+    pub(crate) fn remedy(self, remedy: impl Into<String>) -> Self {
+        Self(self.0.remedy(remedy))
     }
 
     /// The same request may succeed in a moment.
-    pub(crate) fn later(name: &str, title: &'static str) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, name, title).header(header::RETRY_AFTER, "2")
+    pub(crate) fn later(name: &'static str, title: &'static str) -> Self {
+        let problem = forewarn_service::Problem::new(StatusCode::SERVICE_UNAVAILABLE, name, title);
+        Self(problem.header(header::RETRY_AFTER, "2"))
     }
 
     /// Parameters that are wrong, all of them at once.
@@ -86,15 +74,14 @@ impl Problem {
             .map(|wrong| format!("`{}`: {}", wrong.name, wrong.detail))
             .collect();
         let remedies: Vec<_> = wrong.iter().map(|wrong| wrong.remedy.as_str()).collect();
-        let mut problem = Self::new(
+        let problem = Self::new(
             StatusCode::BAD_REQUEST,
             "parameters",
             "a parameter is not understood",
         )
         .detail(names.join("; "))
         .remedy(remedies.join("; "));
-        problem.0.0.parameters = wrong;
-        problem
+        Self(problem.0.with("parameters", &wrong))
     }
 
     /// There is no such thing; `what` says which, as a sentence's beginning.
@@ -176,10 +163,6 @@ impl From<ClientError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (document, headers) = *self.0;
-        let status = StatusCode::from_u16(document.status).unwrap_or_default();
-        let body = serde_json::to_string(&document).unwrap_or_default();
-        let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
-        (status, headers, content_type, body).into_response()
+        self.0.into_response()
     }
 }

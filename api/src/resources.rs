@@ -138,12 +138,9 @@ pub(crate) async fn list_resources(
         .ledger()
         .page(LIST, &[&tenant, &resource, &kind, &state, &after], limit)
         .await?;
-    Ok(Json(Page::new(
-        found.rows,
-        found.more,
-        binding,
-        |last: &Resource| last.resource.clone(),
-    )))
+    Ok(Json(found.into_page(binding, |last: &Resource| {
+        last.resource.clone()
+    })))
 }
 
 /// One resource

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use forewarn_store::runs;
 use forewarn_types as types;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
@@ -40,15 +41,6 @@ pub(crate) const LEVELS: &[&str] = &["resource", "series"];
 /// What may become of a notification.
 pub(crate) const DELIVERY_STATES: &[&str] =
     &["pending", "sending", "delivered", "superseded", "failed"];
-/// What may become of a training.
-pub(crate) const RUN_STATES: &[&str] = &[
-    "candidate",
-    "validated",
-    "champion",
-    "rejected",
-    "failed",
-    "retired",
-];
 
 const KINDS: [types::Kind; 13] = [
     types::Kind::Server,
@@ -100,6 +92,13 @@ pub(crate) fn alert_states() -> Vec<&'static str> {
         .collect()
 }
 
+pub(crate) fn run_states() -> Vec<&'static str> {
+    runs::RunState::ALL
+        .iter()
+        .map(|state| state.as_str())
+        .collect()
+}
+
 fn verdicts() -> Vec<&'static str> {
     types::VerdictState::ALL
         .iter()
@@ -127,7 +126,7 @@ sets! {
     /// Life of a notification.
     DeliveryState = DELIVERY_STATES.to_vec();
     /// Life of a training.
-    RunState = RUN_STATES.to_vec();
+    RunState = run_states();
 }
 
 #[cfg(test)]

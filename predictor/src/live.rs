@@ -63,7 +63,8 @@ struct Answers {
     activations: Activations,
     /// They hold for moments up to here, if they were ever read.
     until: Option<LogTime>,
-    models: BTreeMap<String, Arc<Model>>,
+    /// By the number of the activation: the same bundle for another resource is another question.
+    models: BTreeMap<i64, Arc<Model>>,
 }
 
 impl Models for Live {
@@ -94,12 +95,12 @@ impl Answers {
         if self.until.is_none_or(|until| at > until) {
             return Known::NotYet;
         }
-        match self.activations.at(scope, at).map(|row| &row.digest) {
-            None | Some(None) => Known::Model(None),
-            Some(Some(digest)) => self
+        match self.activations.at(scope, at) {
+            Some(row) if row.digest.is_some() => self
                 .models
-                .get(&key(scope, digest))
+                .get(&row.id)
                 .map_or(Known::NotYet, |model| Known::Model(Some(Arc::clone(model)))),
+            _ => Known::Model(None),
         }
     }
 }
@@ -188,13 +189,7 @@ impl Follow {
         self.load(&session).await?;
         session.give_back();
         // Only now: whoever asks about a moment finds its models too.
-        let mut answers = self
-            .live
-            .0
-            .answers
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        answers.until = answers.until.max(Some(until));
+        self.change(|answers| answers.until = answers.until.max(Some(until)));
         Ok(())
     }
 
@@ -220,28 +215,23 @@ impl Follow {
                 let Some(digest) = row.digest.clone() else {
                     continue;
                 };
-                let key = key(&scope, &digest);
-                needed.insert(key.clone());
-                if self.answers(|answers| answers.models.contains_key(&key)) {
+                needed.insert(row.id);
+                if self.answers(|answers| answers.models.contains_key(&row.id)) {
                     continue;
                 }
                 match self.model(&digest, &scope, &feature_set).await {
                     Ok(model) => {
                         self.missed.remove(&digest);
                         tracing::info!(scope, digest, from = row.from.0, "model loaded");
-                        let mut answers = self
-                            .live
-                            .0
-                            .answers
-                            .write()
-                            .unwrap_or_else(PoisonError::into_inner);
-                        answers.models.insert(key, Arc::new(model));
-                    }
-                    Err(error) if error.is_transient() && !self.is_hopeless(&digest) => {
-                        tracing::warn!(scope, digest, error = %chain(&error), "a model cannot be loaded yet");
+                        self.change(|answers| answers.models.insert(row.id, Arc::new(model)));
                     }
                     Err(error) => {
-                        let why = chain(&error);
+                        let is_transient = error.is_transient();
+                        let why = format!("{:#}", anyhow::Error::from(error));
+                        if is_transient && !self.is_hopeless(&digest) {
+                            tracing::warn!(scope, digest, why, "a model cannot be loaded yet");
+                            continue;
+                        }
                         self.missed.remove(&digest);
                         self.refuse(session, &mut row, Some(at), &why).await?;
                         self.put(row);
@@ -249,13 +239,7 @@ impl Follow {
                 }
             }
         }
-        let mut answers = self
-            .live
-            .0
-            .answers
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        answers.models.retain(|digest, _| needed.contains(digest));
+        self.change(|answers| answers.models.retain(|id, _| needed.contains(id)));
         Ok(())
     }
 
@@ -305,36 +289,16 @@ impl Follow {
     }
 
     fn put(&self, row: Activation) {
-        let mut answers = self
-            .live
-            .0
-            .answers
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        answers.activations.put(row);
+        self.change(|answers| answers.activations.put(row));
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Answers) -> T) -> T {
+        let answers = self.live.0.answers.write();
+        change(&mut answers.unwrap_or_else(PoisonError::into_inner))
     }
 
     fn answers<T>(&self, ask: impl FnOnce(&Answers) -> T) -> T {
-        ask(&self
-            .live
-            .0
-            .answers
-            .read()
-            .unwrap_or_else(PoisonError::into_inner))
+        let answers = self.live.0.answers.read();
+        ask(&answers.unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// A model is proved for one scope: the same bundle for another is another question.
-fn key(scope: &str, digest: &str) -> String {
-    format!("{scope} {digest}")
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    text
 }

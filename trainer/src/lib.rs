@@ -5,7 +5,9 @@
 //! on predictors judge with it. It talks to stores alone: whoever kills it at any moment loses a training, nothing else.
 
 mod candidates;
+mod commands;
 mod config;
+mod desk;
 mod pages;
 mod pass;
 mod run;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use forewarn_bus::Config as LogConfig;
 use forewarn_config::Settings;
 use forewarn_features::FeatureSets;
 use forewarn_service::{Context, Service};
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
 
 /// The sections that this service reads.
 struct Sections {
+    log: LogConfig,
     influxdb: InfluxConfig,
     postgres: PostgresConfig,
     models: ModelsConfig,
@@ -29,6 +31,7 @@ struct Sections {
 
 fn configure(settings: &mut Settings) -> Sections {
     Sections {
+        log: settings.checked("log", LogConfig::mistakes),
         influxdb: settings.checked("influxdb", InfluxConfig::mistakes),
         postgres: settings.checked("postgres", PostgresConfig::mistakes),
         models: settings.section("models"),
@@ -47,9 +50,10 @@ async fn run(cx: Context, sections: Sections) -> anyhow::Result<()> {
         judge: sections.predictor,
         // Buckets are ingestion's business: a trainer only reads.
         influxdb: InfluxDb::open(&sections.influxdb)?,
-        postgres,
+        postgres: postgres.clone(),
         shelf,
+        log_retention: sections.log.retention,
     };
     let trainer = Trainer::new(workshop, Arc::new(sections.sets));
-    forewarn_trainer::run(&cx, trainer, &sections.trainer).await
+    forewarn_trainer::run(&cx, trainer, &sections.trainer, postgres, sections.log).await
 }

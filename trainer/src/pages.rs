@@ -1,16 +1,21 @@
 //! `POST /train`: a training on demand, for people, scripts and schedulers such as Airflow, that can be waited for.
 
+use std::sync::Arc;
+
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use forewarn_service::Problem;
+use forewarn_store::orders::Order;
+use forewarn_types::DEFAULT_TENANT;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
+use crate::desk::{Desk, NotTaken};
 use crate::pass::PassError;
-use crate::run::Order;
 
 /// Longer than any list of names that somebody writes.
 const BODY_BYTES_MAX: usize = 256 << 10;
@@ -21,6 +26,10 @@ const BODY_BYTES_MAX: usize = 256 << 10;
 struct Request {
     /// Whom to train, due or not; nobody named means whoever is due.
     resources: Option<Vec<String>>,
+    /// Whose resources.
+    tenant: String,
+    /// Who asks; for the record.
+    actor: String,
     /// Whether to answer when it is done; otherwise at once, with 202.
     wait: bool,
 }
@@ -29,79 +38,84 @@ impl Default for Request {
     fn default() -> Self {
         Self {
             resources: None,
+            tenant: DEFAULT_TENANT.to_owned(),
+            actor: "POST /train".to_owned(),
             wait: true,
         }
     }
 }
 
-pub(crate) fn router(orders: mpsc::Sender<Order>) -> Router {
+pub(crate) fn router(desk: Arc<Desk>) -> Router {
     Router::new()
         .route("/train", post(train))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(orders)
+        .with_state(desk)
 }
 
-async fn train(State(orders): State<mpsc::Sender<Order>>, body: axum::body::Bytes) -> Response {
-    let request: Request = match read(&body) {
-        Ok(request) => request,
-        Err(problem) => {
-            return error(
-                StatusCode::BAD_REQUEST,
-                "body",
-                "The body is no request for a training",
-                &problem,
-                "send {\"resources\": [\"web-01\"], \"wait\": true}, or nothing for whoever is due",
-            );
-        }
-    };
-    let (answer, answered) = oneshot::channel();
+async fn train(
+    State(desk): State<Arc<Desk>>,
+    body: axum::body::Bytes,
+) -> Result<Response, Problem> {
+    let request = read(&body).map_err(|detail| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "body",
+            "The body is no request for a training",
+        )
+        .detail(detail)
+        .remedy("send {\"resources\": [\"web-01\"], \"wait\": true}, or nothing for whoever is due")
+    })?;
     let order = Order {
+        command: Uuid::new_v4(),
+        tenant: request.tenant,
+        actor: request.actor,
         resources: request.resources,
-        answer,
+        attempts: 0,
     };
-    if orders.try_send(order).is_err() {
-        return error(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "busy",
-            "Too many trainings wait already",
-            "the queue is full, or the service is stopping",
-            "ask again in a minute",
-        );
-    }
     if !request.wait {
-        return (StatusCode::ACCEPTED, Json(json!({ "accepted": true }))).into_response();
+        desk.take(&order).await.map_err(|error| not_taken(&error))?;
+        return Ok(taken(&order));
     }
+    let answered = desk.ask(&order).await.map_err(|error| not_taken(&error))?;
     match answered.await {
-        Ok(Ok(summary)) => Json(summary).into_response(),
-        Ok(Err(problem @ PassError::Unknown(_))) => error(
+        Ok(Ok(summary)) => Ok(Json(summary).into_response()),
+        Ok(Err(error @ PassError::Unknown(_))) => Err(Problem::new(
             StatusCode::NOT_FOUND,
             "unknown-resource",
             "There is no such resource",
-            &problem.to_string(),
-            "SELECT resource FROM resources shows those there are",
-        ),
-        Ok(Err(problem @ PassError::Busy)) => error(
-            StatusCode::CONFLICT,
-            "busy",
-            "Another trainer is at work",
-            &problem.to_string(),
-            "ask again when it is done; model_runs shows what it does",
-        ),
-        Ok(Err(problem @ PassError::Store(_))) => error(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "stores",
-            "The training broke off",
-            &problem.to_string(),
-            "ask again when InfluxDB, PostgreSQL and the store of models answer",
-        ),
-        Err(_) => error(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "stopping",
-            "The service is stopping",
-            "what was begun has changed nothing",
-            "ask again when it is back",
-        ),
+        )
+        .detail(error.to_string())
+        .remedy("SELECT resource FROM resources shows those there are")),
+        // Its row stays: the other trainer serves it, or this one after its restart.
+        Ok(Err(_)) | Err(_) => Ok(taken(&order)),
     }
+}
+
+fn taken(order: &Order) -> Response {
+    let body = json!({
+        "accepted": true,
+        "command_id": order.command,
+        "see": format!("SELECT * FROM training_orders WHERE command_id = '{}'", order.command),
+    });
+    (StatusCode::ACCEPTED, Json(body)).into_response()
+}
+
+fn not_taken(error: &NotTaken) -> Problem {
+    let (name, title, remedy) = match error {
+        NotTaken::Full => (
+            "busy",
+            "Too many trainings wait already",
+            "ask again in a minute; training_orders shows those that wait",
+        ),
+        NotTaken::Store(_) => (
+            "stores",
+            "The order cannot be written down",
+            "ask again when PostgreSQL answers",
+        ),
+    };
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, name, title)
+        .detail(error.to_string())
+        .remedy(remedy)
 }
 
 fn read(body: &[u8]) -> Result<Request, String> {
@@ -113,19 +127,6 @@ fn read(body: &[u8]) -> Result<Request, String> {
         Some(names) if names.is_empty() => Err("`resources` names nobody".to_owned()),
         _ => Ok(request),
     }
-}
-
-/// RFC 9457.
-fn error(status: StatusCode, name: &str, title: &str, detail: &str, remedy: &str) -> Response {
-    let body = json!({
-        "type": format!("urn:forewarn:problem:{name}"),
-        "title": title,
-        "status": status.as_u16(),
-        "detail": detail,
-        "remedy": remedy,
-    });
-    let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-    (status, kind, body.to_string()).into_response()
 }
 
 #[cfg(test)]

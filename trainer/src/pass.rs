@@ -4,14 +4,15 @@
 //! One trainer works at a time, by a lock of PostgreSQL that ends with its connection; another one stands by.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use forewarn_detect::training::{History, drift};
 use forewarn_features::{FeatureSet, FeatureSets};
 use forewarn_judge::metrics_of;
 use forewarn_store::influxdb::Span;
+use forewarn_store::orders::Order;
 use forewarn_store::postgres::{ClientError, Session};
-use forewarn_store::runs;
+use forewarn_store::{orders, runs};
 use forewarn_types::EventTime;
 use serde::Serialize;
 
@@ -23,6 +24,17 @@ const RECENT_MS: i64 = 600_000;
 
 /// Fewer steps than this say nothing about a drift.
 const RECENT_LEAST: usize = 100;
+
+/// Held by the trainer that works.
+const LOCK: &str = "SELECT pg_try_advisory_lock(hashtextextended('forewarn.trainer', 0))";
+const UNLOCK: &str = "SELECT pg_advisory_unlock(hashtextextended('forewarn.trainer', 0))";
+
+/// So many models of a resource are kept to go back to, however old they are.
+const VERSIONS_KEPT: i64 = 5;
+
+/// What judged is kept for so long after the log has let go of that time; what is younger belongs to a training that may
+/// not have written its activation yet.
+const GRACE: Duration = Duration::from_secs(86_400);
 
 /// What came of a pass.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -81,61 +93,85 @@ impl Trainer {
         Self { workshop, sets }
     }
 
-    /// Trains whoever is due, or exactly the `wanted` resources.
+    /// Trains whoever is due, or what was ordered.
     ///
     /// # Errors
     /// [`PassError`]; what was trained by then stays.
-    pub async fn pass(&self, wanted: Option<&[String]>) -> Result<Summary, PassError> {
-        let lock = self.lock().await?;
+    pub async fn pass(&self, order: Option<&Order>) -> Result<Summary, PassError> {
+        let session = self.lock().await?;
+        let made = self.locked(&session, order).await;
+        // At once, for whoever comes next. If it fails, the lock ends with the connection.
+        if session.execute(UNLOCK, &[]).await.is_ok() {
+            session.give_back();
+        }
+        made
+    }
+
+    async fn locked(&self, session: &Session, order: Option<&Order>) -> Result<Summary, PassError> {
         // Whoever had the lock before and left candidates behind is dead.
-        let left_behind = runs::abandon(&*lock).await?;
+        let left_behind = runs::abandon(&**session).await?;
         if left_behind > 0 {
             tracing::warn!(
                 runs = left_behind,
                 "a trainer ended in the middle of its work; its runs have failed"
             );
         }
-        let everybody = candidates(&lock).await?;
-        let due = match wanted {
-            Some(wanted) => self.named(everybody, wanted)?,
-            None => self.due(everybody).await?,
-        };
         let begun = Instant::now();
+        let mut everybody = candidates(session).await?;
+        if let Some(order) = order {
+            orders::attempt(&**session, order.command, 1).await?;
+            everybody.retain(|candidate| candidate.resource.tenant == order.tenant);
+        }
+        let due = match order.and_then(|order| order.resources.as_deref()) {
+            Some(wanted) => self.named(everybody, wanted)?,
+            None => self.due(everybody, begun).await?,
+        };
         let mut summary = Summary {
             left: due.len(),
             ..Summary::default()
         };
         let config = &self.workshop.config;
+        let command = order.map(|order| order.command);
         for (candidate, set) in due.iter().take(config.resources_max) {
             if begun.elapsed() > config.pass_max {
                 break;
             }
             // The lock's own connection may have died, and somebody else begun.
-            lock.query_one("SELECT 1", &[]).await?;
-            let outcome = self.workshop.train(candidate, set).await?;
+            session.query_one("SELECT 1", &[]).await?;
+            let outcome = self.workshop.train(candidate, set, command).await?;
             summary.left -= 1;
             tell(&outcome);
             summary.trainings.push(outcome);
         }
-        // Dropped, not given back: the lock ends with the connection.
-        drop(lock);
+        if order.is_none() {
+            self.tidy(session).await;
+        }
         Ok(summary)
     }
 
     async fn lock(&self) -> Result<Session, PassError> {
         let session = self.workshop.postgres.session().await?;
-        let locked: bool = session
-            .query_one(
-                "SELECT pg_try_advisory_lock(hashtextextended('forewarn.trainer', 0))",
-                &[],
-            )
-            .await?
-            .get(0);
+        let locked: bool = session.query_one(LOCK, &[]).await?.get(0);
         if !locked {
             session.give_back();
             return Err(PassError::Busy);
         }
         Ok(session)
+    }
+
+    /// Deletes the bundles that nobody needs any more. If that fails, the next pass does it.
+    async fn tidy(&self, session: &Session) {
+        let workshop = &self.workshop;
+        let deleted = async {
+            let kept =
+                runs::let_go(&**session, workshop.log_retention + GRACE, VERSIONS_KEPT).await?;
+            Ok::<_, Error>(workshop.shelf.sweep(&kept, GRACE).await?)
+        };
+        match deleted.await {
+            Ok(0) => {}
+            Ok(blobs) => tracing::info!(blobs, "deleted old models"),
+            Err(error) => tracing::warn!(%error, "old models cannot be deleted now"),
+        }
     }
 
     fn named(
@@ -159,28 +195,42 @@ impl Trainer {
             .collect())
     }
 
+    /// Whoever has no model yet, lives differently than when it was made, or has an old one; in this order.
+    ///
+    /// A drift is told by reading the last minutes of history, so the looking has a budget too: half of the pass, and
+    /// nobody is looked at for whom there would be no turn left.
     async fn due(
         &self,
         everybody: Vec<Candidate>,
+        begun: Instant,
     ) -> Result<Vec<(Candidate, &FeatureSet)>, PassError> {
-        let limit = self.workshop.config.retrain_after.as_secs_f64();
+        let config = &self.workshop.config;
+        let limit = config.retrain_after.as_secs_f64();
         let mut due = Vec::new();
+        let mut unseen = 0;
+        // Those without a model come first.
         for candidate in everybody {
             let Some((candidate, set)) = self.with_set(candidate) else {
                 continue;
             };
+            let is_old = candidate.trained_seconds_ago.is_none_or(|age| age >= limit);
+            let is_looked_at =
+                due.len() < config.resources_max && begun.elapsed() < config.pass_max / 2;
             let why = if candidate.champion.is_none() {
                 Some(Due::New)
-            } else if self.has_drifted(&candidate, set).await? {
+            } else if is_looked_at && self.has_drifted(&candidate, set).await? {
                 Some(Due::Drifted)
             } else {
-                let old = |age: f64| age >= limit;
-                candidate
-                    .trained_seconds_ago
-                    .is_none_or(old)
-                    .then_some(Due::Old)
+                unseen += usize::from(!is_looked_at);
+                is_old.then_some(Due::Old)
             };
             due.extend(why.map(|why| (why, candidate, set)));
+        }
+        if unseen > 0 {
+            tracing::warn!(
+                resources = unseen,
+                "not looked at for drift within this pass; raise trainer.pass_max or trainer.resources_max"
+            );
         }
         // Stable: within a kind, the order of age stays.
         due.sort_by_key(|(why, _, _)| *why);

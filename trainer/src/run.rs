@@ -1,12 +1,16 @@
 //! The service: a pass every hour, and whenever somebody asks for one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use forewarn_bus::{Config as LogConfig, KafkaLog, Log};
 use forewarn_service::Context;
-use tokio::sync::{mpsc, oneshot};
+use forewarn_store::postgres::Postgres;
 
+use crate::commands::obey;
+use crate::desk::Desk;
 use crate::pages;
-use crate::pass::{PassError, Summary, Trainer};
+use crate::pass::{PassError, Trainer};
 
 /// After a start the first pass waits a little, so that a restart in a row is no storm.
 const FIRST: Duration = Duration::from_secs(60);
@@ -14,66 +18,93 @@ const FIRST: Duration = Duration::from_secs(60);
 /// A pass that broke off is tried again after this time, if the next one is further away.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// Orders that may wait; more are refused.
-const ORDERS: usize = 16;
-
-/// Somebody wants a pass.
-pub(crate) struct Order {
-    /// For whom; nobody named means whoever is due.
-    pub(crate) resources: Option<Vec<String>>,
-    /// Where the answer goes; the one who asked may be gone by then.
-    pub(crate) answer: oneshot::Sender<Result<Summary, PassError>>,
-}
+/// How often orders are looked for that another trainer took, or could not serve.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Starts everything and returns; the parts end when the service is asked to stop.
 ///
 /// # Errors
-/// When the address cannot be had.
-pub async fn run(cx: &Context, trainer: Trainer, config: &crate::Config) -> anyhow::Result<()> {
-    let (orders, mut waiting) = mpsc::channel::<Order>(ORDERS);
+/// When the address cannot be had, or the system gives no thread.
+pub async fn run(
+    cx: &Context,
+    trainer: Trainer,
+    config: &crate::Config,
+    postgres: Postgres,
+    log: LogConfig,
+) -> anyhow::Result<()> {
+    let desk = Arc::new(Desk::new(postgres));
+    let (ready, obeying) = (cx.condition("stores"), cx.watch("commands"));
     let server = cx.listen("trainer.listen", config.listen).await?;
-    tracing::info!(address = %server.address(), "waiting for POST /train, and for the hour");
-    cx.spawn("http", server.run(pages::router(orders).merge(cx.pages())));
+    let port = server.address().port();
+    tracing::info!(address = %server.address(), "waiting for commands, POST /train and the hour");
+    let pages = pages::router(Arc::clone(&desk)).merge(cx.pages());
+    cx.spawn("http", server.run(pages));
 
-    let ready = cx.condition("stores");
+    let (runtime, stop) = (tokio::runtime::Handle::current(), cx.stop().clone());
+    let (instance, counter) = (cx.instance_on(port), Arc::clone(&desk));
+    cx.spawn_thread("commands", move || {
+        let kafka = KafkaLog::connect(&log)?;
+        kafka.ensure_topics(log.partitions)?;
+        Ok(obey(&kafka, counter, runtime, &instance, &stop, &obeying)?)
+    })?;
+
     ready.met();
     let (stopping, every) = (cx.clone(), config.every);
     cx.spawn("trainer", async move {
         let mut next = tokio::time::Instant::now() + FIRST.min(every);
         loop {
-            let order = tokio::select! {
-                order = waiting.recv() => order,
-                () = tokio::time::sleep_until(next) => None,
+            tokio::select! {
+                () = desk.woken() => {}
+                () = tokio::time::sleep(LOOK) => {}
+                () = stopping.stopped() => return Ok(()),
+            }
+            // What has begun when the service ends is dropped: nothing of it judges before its last commit.
+            let worked = tokio::select! {
+                worked = work(&desk, &trainer, &mut next, every) => worked,
                 () = stopping.stopped() => return Ok(()),
             };
-            let wanted = order.as_ref().and_then(|order| order.resources.as_deref());
-            // What a pass has begun when the service ends is dropped: nothing of it judges before its last commit.
-            let made = tokio::select! {
-                made = trainer.pass(wanted) => made,
-                () = stopping.stopped() => return Ok(()),
-            };
-            let now = tokio::time::Instant::now();
-            match &made {
-                Ok(summary) => {
-                    ready.met();
-                    tracing::info!(
-                        trained = summary.trainings.len(),
-                        left = summary.left,
-                        "pass ended"
-                    );
-                }
-                Err(PassError::Store(error)) => {
+            match worked {
+                Ok(()) => ready.met(),
+                Err(error) => {
                     tracing::warn!(%error, "a pass broke off");
                     ready.not_met(error.to_string());
+                    tokio::select! {
+                        () = tokio::time::sleep(LOOK) => {}
+                        () = stopping.stopped() => return Ok(()),
+                    }
                 }
-                Err(error) => tracing::info!(%error, "no pass"),
-            }
-            match order {
-                Some(order) => drop(order.answer.send(made)),
-                None if made.is_ok() => next = now + every,
-                None => next = now + AGAIN.min(every),
             }
         }
     });
     Ok(())
+}
+
+/// Serves the orders that wait, and makes the hour's pass when it is time.
+async fn work(
+    desk: &Desk,
+    trainer: &Trainer,
+    next: &mut tokio::time::Instant,
+    every: Duration,
+) -> Result<(), crate::training::Error> {
+    desk.serve(trainer).await?;
+    if tokio::time::Instant::now() < *next {
+        return Ok(());
+    }
+    *next = tokio::time::Instant::now() + AGAIN.min(every);
+    match trainer.pass(None).await {
+        Ok(summary) => {
+            tracing::info!(
+                trained = summary.trainings.len(),
+                left = summary.left,
+                "pass ended"
+            );
+            *next = tokio::time::Instant::now() + every;
+            Ok(())
+        }
+        Err(PassError::Store(error)) => Err(error),
+        Err(error) => {
+            tracing::info!(%error, "no pass");
+            Ok(())
+        }
+    }
 }

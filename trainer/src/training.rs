@@ -10,13 +10,11 @@ use forewarn_detect::training::{
 };
 use forewarn_features::FeatureSet;
 use forewarn_judge::{metrics_of, models::model_of};
-use forewarn_models::bundle::{Blob, Golden, ISOLATION_FOREST, TrainedOn};
-use forewarn_models::{ForestSettings, Manifest, Packed};
+use forewarn_models::bundle::{ISOLATION_FOREST, Making, TrainedOn};
+use forewarn_models::{ForestSettings, Packed};
 use forewarn_store::activations::{self, scope};
 use forewarn_store::influxdb::{self, InfluxDb, Span};
-use forewarn_store::postgres::{
-    ClientError, CommitError, Postgres, Session, describe, guarded_commit,
-};
+use forewarn_store::postgres::{ClientError, CommitError, Postgres, describe, guarded_commit};
 use forewarn_store::runs::{self, Begun, Ended, RunState};
 use forewarn_store::shelf::{self, Shelf};
 use forewarn_types::{EventTime, StepLength};
@@ -46,6 +44,8 @@ pub struct Workshop {
     pub postgres: Postgres,
     /// Where bundles go.
     pub shelf: Shelf,
+    /// For how long the log keeps what may have to be judged again.
+    pub log_retention: Duration,
 }
 
 /// What came of a training.
@@ -118,11 +118,16 @@ struct Proved {
 }
 
 impl Workshop {
-    /// Trains a model for `candidate` and has it judge, if it is no worse than the one that does.
+    /// Trains a model for `candidate`, maybe by a `command`, and has it judge, if it is no worse than the one that does.
     ///
     /// # Errors
     /// [`Error`] when a store is away or breaks off; the run's row then says `failed`, if it can be written.
-    pub async fn train(&self, candidate: &Candidate, set: &FeatureSet) -> Result<Outcome, Error> {
+    pub async fn train(
+        &self,
+        candidate: &Candidate,
+        set: &FeatureSet,
+        command: Option<Uuid>,
+    ) -> Result<Outcome, Error> {
         let begun = std::time::Instant::now();
         let run = Uuid::new_v4();
         let scope = scope(&candidate.resource, &candidate.feature_set);
@@ -145,6 +150,7 @@ impl Workshop {
                 }),
                 seed: settings.seed,
                 code_version: CODE_VERSION,
+                command,
             },
         )
         .await?;
@@ -229,9 +235,7 @@ impl Workshop {
                     outcome.quarantined_steps = quarantined;
                 }
                 outcome.reason = Some(error.to_string());
-                let session = self.postgres.session().await?;
-                runs::end(&*session, run, &ended(&outcome, json!({}))).await?;
-                session.give_back();
+                self.close(run, &ended(&outcome, json!({}))).await?;
                 return Ok(outcome);
             }
         };
@@ -249,9 +253,7 @@ impl Workshop {
         });
         if let Err(why) = proved.verdict {
             (outcome.state, outcome.reason) = (RunState::Rejected, Some(why));
-            let session = self.postgres.session().await?;
-            runs::end(&*session, run, &ended(&outcome, scores)).await?;
-            session.give_back();
+            self.close(run, &ended(&outcome, scores)).await?;
             return Ok(outcome);
         }
         let packed = pack(&proved.trained, scope, set, step, forest, data);
@@ -344,7 +346,6 @@ impl Workshop {
     }
 
     async fn fail(&self, run: Uuid, why: &str) -> Result<(), Error> {
-        let session: Session = self.postgres.session().await?;
         let ended = Ended {
             state: RunState::Failed,
             digest: None,
@@ -353,7 +354,13 @@ impl Workshop {
             steps: (0, 0),
             scores: json!({}),
         };
-        runs::end(&*session, run, &ended).await?;
+        self.close(run, &ended).await
+    }
+
+    /// Writes down how a run without a model ended.
+    async fn close(&self, run: Uuid, ended: &Ended) -> Result<(), Error> {
+        let session = self.postgres.session().await?;
+        runs::end(&*session, run, ended).await?;
         session.give_back();
         Ok(())
     }
@@ -413,24 +420,17 @@ fn pack(
         scores,
         levels,
     } = &trained.report;
-    let unknown = Blob {
-        digest: String::new(),
-        size: 0,
-    };
-    let row = match trained.trial.example() {
+    let example = match trained.trial.example() {
         Some(row) => row.to_vec(),
         None => vec![0.0; trained.model.forest.columns()],
     };
     let (from, to) = data.map_or((0, 0), |(from, to)| (from.millis(), to.millis()));
-    let manifest = Manifest {
-        format: 0,
-        model: String::new(),
+    let making = Making {
         versions: forewarn_detect::versions(),
         scope: scope.to_owned(),
         feature_set: set.id().to_owned(),
         metrics: metric_names(set),
         step_ms: step.millis(),
-        columns: 0,
         settings,
         trained: TrainedOn {
             from_ms: from,
@@ -443,18 +443,10 @@ fn pack(
             levels: levels.clone(),
         },
         code_version: CODE_VERSION.to_owned(),
-        artefact: unknown.clone(),
-        calibration: unknown,
-        golden: Golden {
-            row: row
-                .iter()
-                .map(|value| value.is_finite().then_some(*value))
-                .collect(),
-            score: 0.0,
-        },
+        example,
     };
     let calibration = encode_state(&trained.model.calibration);
-    Packed::new(manifest, &trained.model.forest, calibration)
+    Packed::new(making, &trained.model.forest, calibration)
 }
 
 #[cfg(test)]

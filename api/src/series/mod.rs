@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::Uri;
+use forewarn_config::nearest;
 use forewarn_store::Timestamp;
 use forewarn_store::influxdb::{
     Aggregate, Data, Error as InfluxError, Resolution, Selection, Series, SeriesError,
@@ -388,20 +389,9 @@ async fn ensure_metric(
             false => Err(unknown_resource(resource)),
         };
     }
-    let nearest = known
-        .iter()
-        .map(|one| {
-            (
-                strsim::damerau_levenshtein(metric, &one.metric),
-                &one.metric,
-            )
-        })
-        .min();
-    let guess = match nearest {
-        Some((distance, name)) if distance <= metric.chars().count().max(3) / 3 => {
-            format!("did you mean `{name}`? ")
-        }
-        _ => String::new(),
+    let guess = match nearest(metric, known.iter().map(|one| one.metric.as_str())) {
+        Some(name) => format!("did you mean `{name}`? "),
+        None => String::new(),
     };
     Err(Problem::not_found(
         format!("`{}` has no metric `{metric}`", resource.resource),

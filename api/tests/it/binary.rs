@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::Database;
+use forewarn_testkit::database::Database;
 
 /// Nothing here may take longer; only a failure waits for so long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -91,7 +91,7 @@ async fn it_is_ready_when_the_schema_is_there_and_ends_in_order() {
         .until("/api/v1/alerts", 503, "urn:forewarn:problem:schema")
         .await;
 
-    database.migrate().await;
+    database.start().await;
     program.until("/ready", 200, "true").await;
     program
         .until("/", 200, "Nothing has been judged yet.")

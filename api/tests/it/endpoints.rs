@@ -10,7 +10,7 @@ use forewarn_store::postgres::Postgres;
 use serde_json::Value;
 
 use crate::schema::differences;
-use crate::support::{Database, HOSTILE, Pages, away, postgres};
+use crate::support::{HOSTILE, Pages, away, postgres, seeded};
 
 const ALERT: &str = "00000000-0000-8000-8000-00000000000c";
 const NOBODY: &str = "00000000-0000-8000-8000-00000000ffff";
@@ -71,10 +71,10 @@ const MEASURED: [&str; 2] = ["/api/v1/resources/{resource}/series", "/api/v1/ser
 
 #[tokio::test]
 async fn every_endpoint_answers_what_the_document_says() {
-    let Some(database) = Database::seeded("the API's endpoints").await else {
+    let Some(database) = seeded("the API's endpoints").await else {
         return;
     };
-    let pages = database.pages();
+    let pages = Pages::before(&database);
     let document = pages.json("/api/openapi.json").await;
     let paths = document["paths"].as_object().expect("paths");
     let known: BTreeSet<&str> = paths.keys().map(String::as_str).collect();
@@ -105,10 +105,10 @@ async fn every_endpoint_answers_what_the_document_says() {
 
 #[tokio::test]
 async fn every_documented_parameter_is_known_and_no_other() {
-    let Some(database) = Database::seeded("the API's parameters").await else {
+    let Some(database) = seeded("the API's parameters").await else {
         return;
     };
-    let pages = database.pages();
+    let pages = Pages::before(&database);
     let document = pages.json("/api/openapi.json").await;
     let problem = &document["components"]["schemas"]["Problem"];
     for (path, item) in document["paths"].as_object().expect("paths") {
@@ -149,10 +149,10 @@ async fn every_documented_parameter_is_known_and_no_other() {
 
 #[tokio::test]
 async fn pages_hold_every_row_once_whatever_comes_in_between() {
-    let Some(database) = Database::seeded("pages of the API").await else {
+    let Some(database) = seeded("pages of the API").await else {
         return;
     };
-    let pages = database.pages();
+    let pages = Pages::before(&database);
     let whole = pages.json("/api/v1/anomalies?limit=1000").await;
     let whole: Vec<String> = ids(&whole, "anomaly_id");
     assert_eq!(whole.len(), 250);
@@ -222,10 +222,10 @@ fn ids(page: &Value, key: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn filters_choose_and_do_nothing_else() {
-    let Some(database) = Database::seeded("filters of the API").await else {
+    let Some(database) = seeded("filters of the API").await else {
         return;
     };
-    let pages = database.pages();
+    let pages = Pages::before(&database);
     for (url, size) in [
         ("/api/v1/anomalies?limit=1000&resource=db/01", 83),
         ("/api/v1/anomalies?limit=1000&severity=medium", 50),
@@ -296,10 +296,10 @@ async fn filters_choose_and_do_nothing_else() {
 
 #[tokio::test]
 async fn what_is_not_there_or_not_understood_is_said_with_the_reason() {
-    let Some(database) = Database::seeded("refusals of the API").await else {
+    let Some(database) = seeded("refusals of the API").await else {
         return;
     };
-    let pages = database.pages();
+    let pages = Pages::before(&database);
     for (url, status, words) in [
         ("/api/v1/alerts/x", 400, "`x` is not an id"),
         ("/api/v1/anomalies/%20", 400, "is not an id"),
@@ -372,15 +372,35 @@ async fn what_is_not_there_or_not_understood_is_said_with_the_reason() {
         assert_eq!(answer.status, StatusCode::MISDIRECTED_REQUEST, "{host}");
         assert!(!answer.text.contains("web-01"));
     }
+
+    // Open to all, by those names alone that were given; by any while none is.
+    for (hosts, evil) in [
+        (vec!["api".to_owned()], StatusCode::MISDIRECTED_REQUEST),
+        (Vec::new(), StatusCode::OK),
+    ] {
+        let open = Config {
+            listen: "0.0.0.0:3000".parse().expect("an address"),
+            hosts,
+            ..Config::default()
+        };
+        let pages = Pages::of(&database.url, open, &away());
+        for (host, status) in [("evil.example", evil), ("api:3000", StatusCode::OK)] {
+            let request = Request::get("/api/v1/alerts").header("host", host);
+            let answer = pages
+                .ask(request.body(Body::empty()).expect("a request"))
+                .await;
+            assert_eq!(answer.status, status, "{host}");
+        }
+    }
     database.drop().await;
 }
 
 #[tokio::test]
 async fn every_answer_is_harmless_in_a_browser() {
-    let Some(database) = Database::seeded("headers of the API").await else {
+    let Some(database) = seeded("headers of the API").await else {
         return;
     };
-    let pages = database.pages();
+    let pages = Pages::before(&database);
     for url in [
         "/",
         "/status.css",
@@ -418,7 +438,7 @@ async fn every_answer_is_harmless_in_a_browser() {
 
 #[tokio::test]
 async fn a_query_that_takes_too_long_is_given_up_and_says_so() {
-    let Some(database) = Database::seeded("time limits of the API").await else {
+    let Some(database) = seeded("time limits of the API").await else {
         return;
     };
     let config = Config {
@@ -445,7 +465,7 @@ async fn a_query_that_takes_too_long_is_given_up_and_says_so() {
 
 #[tokio::test]
 async fn more_requests_than_there_are_places_are_told_to_come_back() {
-    let Some(database) = Database::seeded("places of the API").await else {
+    let Some(database) = seeded("places of the API").await else {
         return;
     };
     let config = Config {
@@ -469,10 +489,10 @@ async fn more_requests_than_there_are_places_are_told_to_come_back() {
 
 #[tokio::test]
 async fn an_answer_holds_no_more_than_it_may_and_goes_on_from_there() {
-    let Some(database) = Database::seeded("large answers of the API").await else {
+    let Some(database) = seeded("large answers of the API").await else {
         return;
     };
-    let pages = database.pages();
+    let pages = Pages::before(&database);
     // A hundred kilobytes each: 1000 of them would be 25 MB.
     database
         .run("UPDATE anomalies SET summary = repeat('x', 100000)")

@@ -3,14 +3,14 @@
 use axum::http::StatusCode;
 use forewarn_api::Config;
 
-use crate::support::{Database, Pages, away};
+use crate::support::{Pages, away, migrated, seeded};
 
 #[tokio::test]
 async fn it_says_what_is_wrong_first_and_escapes_every_name() {
-    let Some(database) = Database::seeded("the status page").await else {
+    let Some(database) = seeded("the status page").await else {
         return;
     };
-    let pages = database.pages();
+    let pages = Pages::before(&database);
     let answer = pages.get("/").await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
@@ -58,10 +58,10 @@ async fn it_says_what_is_wrong_first_and_escapes_every_name() {
 
 #[tokio::test]
 async fn it_says_when_there_is_nothing_yet_and_when_what_there_is_is_old() {
-    let Some(database) = Database::migrated("the status page without data").await else {
+    let Some(database) = migrated("the status page without data").await else {
         return;
     };
-    let pages = database.pages();
+    let pages = Pages::before(&database);
     let empty = pages.get("/").await.text;
     assert!(empty.contains("Nothing has been judged yet."), "{empty}");
     assert!(empty.contains("some seconds after"), "{empty}");

@@ -9,7 +9,7 @@ use forewarn_store::influxdb::{Config as InfluxConfig, InfluxDb, Lines, points};
 use forewarn_testkit::servers;
 
 use crate::schema::differences;
-use crate::support::{Database, Pages};
+use crate::support::{Pages, seeded};
 
 fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -69,7 +69,7 @@ fn lines(start: i64) -> Lines {
 #[tokio::test]
 async fn measurements_are_listed_and_read() {
     let what = "the API's series";
-    let (Some(config), Some(database)) = (config(what), Database::seeded(what).await) else {
+    let (Some(config), Some(database)) = (config(what), seeded(what).await) else {
         return;
     };
     let influxdb = InfluxDb::start(&config).await.expect("set up");
@@ -225,7 +225,7 @@ async fn measurements_are_listed_and_read() {
 #[tokio::test]
 async fn more_than_an_answer_holds_is_refused_with_how_to_ask_for_less() {
     let what = "the API's limits of series";
-    let (Some(config), Some(database)) = (config(what), Database::seeded(what).await) else {
+    let (Some(config), Some(database)) = (config(what), seeded(what).await) else {
         return;
     };
     let influxdb = InfluxDb::start(&config).await.expect("set up");

@@ -9,78 +9,26 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use forewarn_api::{App, Config, Ledger};
 use forewarn_config::Secret;
 use forewarn_store::influxdb::{Config as InfluxConfig, InfluxDb};
-use forewarn_store::postgres::{Config as PostgresConfig, Postgres};
-use forewarn_testkit::servers;
+use forewarn_store::postgres::Config as PostgresConfig;
+use forewarn_testkit::database::Database;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
 /// A resource whose name would be a program if it were not escaped.
 pub(crate) const HOSTILE: &str = r#"<script>alert("1")</script>&'x"#;
 
-/// A database of its own on the real server.
-pub(crate) struct Database {
-    pub(crate) url: String,
-    server: String,
-    name: String,
+/// A database with the schema; `None` when there is no server, after saying that `what` is left out.
+pub(crate) async fn migrated(what: &str) -> Option<Database> {
+    let database = Database::create(what).await?;
+    database.start().await;
+    Some(database)
 }
 
-impl Database {
-    /// An empty one; `None` when there is no server, after saying that `what` is left out.
-    pub(crate) async fn create(what: &str) -> Option<Self> {
-        let server = servers::postgres(what)?;
-        let name = servers::unique("forewarn_test");
-        run(&server, &format!("CREATE DATABASE {name}")).await;
-        let (base, _) = server.rsplit_once('/').expect("an address with a database");
-        Some(Self {
-            url: format!("{base}/{name}"),
-            server,
-            name,
-        })
-    }
-
-    /// One with the schema.
-    pub(crate) async fn migrated(what: &str) -> Option<Self> {
-        let database = Self::create(what).await?;
-        database.migrate().await;
-        Some(database)
-    }
-
-    /// One with something of everything.
-    pub(crate) async fn seeded(what: &str) -> Option<Self> {
-        let database = Self::migrated(what).await?;
-        database.run(include_str!("seed.sql")).await;
-        Some(database)
-    }
-
-    pub(crate) async fn migrate(&self) {
-        Postgres::start(&postgres(&self.url), "test")
-            .await
-            .expect("the schema can be made");
-    }
-
-    pub(crate) async fn run(&self, sql: &str) {
-        run(&self.url, sql).await;
-    }
-
-    /// The pages in front of it, with an InfluxDB that is away.
-    pub(crate) fn pages(&self) -> Pages {
-        Pages::of(&self.url, Config::default(), &away())
-    }
-
-    pub(crate) async fn drop(self) {
-        run(
-            &self.server,
-            &format!("DROP DATABASE {} WITH (FORCE)", self.name),
-        )
-        .await;
-    }
-}
-
-async fn run(url: &str, sql: &str) {
-    let postgres = Postgres::open(&postgres(url), "test").expect("a readable address");
-    let session = postgres.session().await.expect("the server answers");
-    session.batch_execute(sql).await.expect("sound statements");
-    session.give_back();
+/// One with something of everything.
+pub(crate) async fn seeded(what: &str) -> Option<Database> {
+    let database = migrated(what).await?;
+    database.run(include_str!("seed.sql")).await;
+    Some(database)
 }
 
 pub(crate) fn postgres(url: &str) -> PostgresConfig {
@@ -124,6 +72,11 @@ impl Answer {
 }
 
 impl Pages {
+    /// In front of a database, with an InfluxDB that is away.
+    pub(crate) fn before(database: &Database) -> Self {
+        Self::of(&database.url, Config::default(), &away())
+    }
+
     pub(crate) fn of(url: &str, config: Config, influxdb: &InfluxConfig) -> Self {
         let ledger = Ledger::open(&postgres(url), &config).expect("a readable address");
         let client = InfluxDb::open(influxdb).expect("a readable address");

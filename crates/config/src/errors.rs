@@ -65,15 +65,7 @@ pub(crate) fn suggestion<'a>(
     word: &str,
     known: impl IntoIterator<Item = &'a str> + Clone,
 ) -> String {
-    let nearest = known
-        .clone()
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .min_by_key(|(distance, _)| *distance);
-    // A third of the letters may be wrong, as in rustc; further away a suggestion confuses more than it helps.
-    if let Some((distance, candidate)) = nearest
-        && distance <= word.len().max(3) / 3
-    {
+    if let Some(candidate) = nearest(word, known.clone()) {
         return format!(", did you mean `{candidate}`?");
     }
     let known: Vec<_> = known.into_iter().collect();
@@ -82,6 +74,19 @@ pub(crate) fn suggestion<'a>(
         words if words.len() <= 24 => format!(", expected one of `{}`", words.join("`, `")),
         _ => String::new(),
     }
+}
+
+/// What somebody meant who wrote `word`: the nearest of the known words, the first of those that are equally near; none
+/// when all are far.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // A third of the letters may be wrong, as in rustc; further away a suggestion confuses more than it helps.
+    let wrong_max = word.chars().count().max(3) / 3;
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, _)| *distance <= wrong_max)
+        .map(|(_, candidate)| candidate)
 }
 
 /// Serde names Rust's types; people who write settings need not know them.

@@ -22,7 +22,7 @@ mod tree;
 
 pub use defaults::{DEFAULTS, Documented, documented_defaults};
 pub use environment::{Environment, FAMILIAR_NAMES};
-pub use errors::{ConfigError, ConfigErrors};
+pub use errors::{ConfigError, ConfigErrors, nearest};
 pub use origin::{KeyPath, Origin, Step};
 pub use secret::Secret;
 pub use settings::{SECTIONS, Settings};

@@ -383,20 +383,18 @@ fn run_through(
 
 /// Marks what was flagged, then and now, with the minutes around it.
 fn quarantine(history: &History, known: &mut [Known], flagged: &[Span]) {
+    let around = |from: EventTime, to: EventTime| {
+        (from.millis() - AROUND_MILLIS, to.millis() + AROUND_MILLIS)
+    };
     let mut spans: Vec<(i64, i64)> = flagged
         .iter()
-        .map(|(from, to)| (from.millis() - AROUND_MILLIS, to.millis() + AROUND_MILLIS))
+        .map(|(from, to)| around(*from, *to))
         .collect();
-    for (end, known) in history.ends.iter().zip(known.iter()) {
-        if known.use_ == Use::Flagged {
-            let (from, to) = (end.millis() - AROUND_MILLIS, end.millis() + AROUND_MILLIS);
-            match spans.last_mut() {
-                // Steps come in order, so what they add mostly prolongs the last one.
-                Some(last) if last.0 <= from && from <= last.1 => last.1 = last.1.max(to),
-                _ => spans.push((from, to)),
-            }
-        }
-    }
+    let seen = history.ends.iter().zip(known.iter());
+    spans.extend(
+        seen.filter(|(_, known)| known.use_ == Use::Flagged)
+            .map(|(end, _)| around(*end, *end)),
+    );
     spans.sort_unstable();
     let mut merged: Vec<(i64, i64)> = Vec::with_capacity(spans.len());
     for (from, to) in spans {

@@ -6,6 +6,7 @@
 
 mod alert_events;
 mod anomaly_predictions;
+mod commands;
 mod dead_letters;
 mod envelope;
 mod processed_metrics;
@@ -17,11 +18,12 @@ pub use anomaly_predictions::{
     ConditionChange, FailurePrediction, Part, Prediction, SeriesVerdict, Verdict, breach_subject,
     parse_breach_subject,
 };
+pub use commands::{Command, TrainCommand};
 pub use dead_letters::{DeadLetter, DeadReason};
 pub use envelope::{Body, DecodeError, Envelope, Headers, Ticked};
 pub use processed_metrics::{FeatureVector, LimitReading, ProcessedMetric, ResourceChange};
 pub use system_metrics::{BatchSample, SampleBatch, SystemMetric, Tick};
 pub use topic::{
-    ALERT_EVENTS, ANOMALY_PREDICTIONS, DEAD_LETTERS, PROCESSED_METRICS, SYSTEM_METRICS, TOPICS,
-    Topic,
+    ALERT_EVENTS, ANOMALY_PREDICTIONS, COMMANDS, DEAD_LETTERS, PROCESSED_METRICS, Partitions,
+    SYSTEM_METRICS, TOPICS, Topic,
 };

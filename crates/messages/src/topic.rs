@@ -15,8 +15,30 @@ pub struct Topic {
     pub stamped_by_log: bool,
     /// How long records are kept at least.
     pub retention: Duration,
-    /// Whether partition `p` is written only from partition `p` of the input, so that their counts must be equal.
-    pub partitioned_as_input: bool,
+    /// Into how many parts it is cut.
+    pub partitions: Partitions,
+}
+
+/// Into how many parts a topic is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Partitions {
+    /// As configured; partition `p` is written only from partition `p` of the input, so that their counts must be equal.
+    AsInput,
+    /// As configured; a record's place follows from its key.
+    ByKey,
+    /// Everything stands in one order.
+    One,
+}
+
+impl Partitions {
+    /// How many there are, where `configured` is the number for topics that are spread.
+    #[must_use]
+    pub const fn count(self, configured: u32) -> u32 {
+        match self {
+            Self::AsInput | Self::ByKey => configured,
+            Self::One => 1,
+        }
+    }
 }
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -28,7 +50,7 @@ pub const SYSTEM_METRICS: Topic = Topic {
     key: "resource",
     stamped_by_log: true,
     retention: WEEK,
-    partitioned_as_input: true,
+    partitions: Partitions::AsInput,
 };
 
 /// One feature vector per resource, feature set and step; changes of resources; ticks. Written by stream-processor.
@@ -38,7 +60,7 @@ pub const PROCESSED_METRICS: Topic = Topic {
     key: "resource",
     stamped_by_log: false,
     retention: WEEK,
-    partitioned_as_input: true,
+    partitions: Partitions::AsInput,
 };
 
 /// Verdicts, condition changes, failure predictions and their ends; ticks. Written by predictor.
@@ -48,7 +70,17 @@ pub const ANOMALY_PREDICTIONS: Topic = Topic {
     key: "resource",
     stamped_by_log: false,
     retention: WEEK,
-    partitioned_as_input: true,
+    partitions: Partitions::AsInput,
+};
+
+/// What people decide. Written by whoever asks on their behalf: api, command line, chat.
+pub const COMMANDS: Topic = Topic {
+    name: "commands",
+    about: "what people decide: for now, that somebody be trained at once",
+    key: "what it is about",
+    stamped_by_log: true,
+    retention: WEEK,
+    partitions: Partitions::One,
 };
 
 /// Every transition of every alert. Written by the relay of the alerter's transitions.
@@ -58,7 +90,7 @@ pub const ALERT_EVENTS: Topic = Topic {
     key: "alert id",
     stamped_by_log: false,
     retention: WEEK,
-    partitioned_as_input: false,
+    partitions: Partitions::ByKey,
 };
 
 /// What could not be read, with the reason. Written by all.
@@ -68,7 +100,7 @@ pub const DEAD_LETTERS: Topic = Topic {
     key: "origin",
     stamped_by_log: true,
     retention: WEEK,
-    partitioned_as_input: false,
+    partitions: Partitions::ByKey,
 };
 
 /// All topics.
@@ -76,6 +108,7 @@ pub const TOPICS: &[&Topic] = &[
     &SYSTEM_METRICS,
     &PROCESSED_METRICS,
     &ANOMALY_PREDICTIONS,
+    &COMMANDS,
     &ALERT_EVENTS,
     &DEAD_LETTERS,
 ];

@@ -158,6 +158,29 @@ pub enum BundleError {
     },
 }
 
+/// What whoever makes a model knows of it; the rest of a [`Manifest`] follows from its parts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Making {
+    /// Versions of the code whose numbers it was made with and made for.
+    pub versions: String,
+    /// Whom it judges: tenant/resource/feature set.
+    pub scope: String,
+    /// Name and version of the feature set.
+    pub feature_set: String,
+    /// The metrics of the feature set, in its order.
+    pub metrics: Vec<String>,
+    /// Length of a step in milliseconds.
+    pub step_ms: i64,
+    /// How the forest was grown, seed included.
+    pub settings: ForestSettings,
+    /// What it was made of.
+    pub trained: TrainedOn,
+    /// Version of the trainer.
+    pub code_version: String,
+    /// A row for the golden vector; `NaN` is a missing value.
+    pub example: Vec<f32>,
+}
+
 /// A bundle whose every check was passed.
 #[derive(Clone, Debug)]
 pub struct Bundle {
@@ -202,23 +225,40 @@ pub fn digest(bytes: &[u8]) -> String {
 }
 
 impl Packed {
-    /// Seals a model. Of `manifest`, the blobs and the golden score are filled in here; its golden row is kept.
+    /// Seals a model.
     ///
     /// # Panics
-    /// If the golden row has another number of columns than the forest.
+    /// If the example has another number of columns than the forest.
     #[must_use]
-    pub fn new(mut manifest: Manifest, forest: &Forest, calibration: Vec<u8>) -> Self {
+    pub fn new(making: Making, forest: &Forest, calibration: Vec<u8>) -> Self {
         let artefact = postcard::to_stdvec(forest).expect("a forest is plain data of known length");
         let blob = |bytes: &[u8]| Blob {
             digest: digest(bytes),
             size: bytes.len() as u64,
         };
-        manifest.format = FORMAT;
-        manifest.model = ISOLATION_FOREST.to_owned();
-        manifest.columns = forest.columns();
-        manifest.artefact = blob(&artefact);
-        manifest.calibration = blob(&calibration);
-        manifest.golden.score = forest.score(&golden_row(&manifest.golden));
+        let score = forest.score(&making.example);
+        let row = making.example.into_iter();
+        let manifest = Manifest {
+            format: FORMAT,
+            model: ISOLATION_FOREST.to_owned(),
+            versions: making.versions,
+            scope: making.scope,
+            feature_set: making.feature_set,
+            metrics: making.metrics,
+            step_ms: making.step_ms,
+            columns: forest.columns(),
+            settings: making.settings,
+            trained: making.trained,
+            code_version: making.code_version,
+            artefact: blob(&artefact),
+            calibration: blob(&calibration),
+            golden: Golden {
+                row: row
+                    .map(|value| value.is_finite().then_some(value))
+                    .collect(),
+                score,
+            },
+        };
         let text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
         let name = digest(&text);
         Self {
@@ -377,19 +417,12 @@ mod tests {
             ..ForestSettings::default()
         };
         let forest = Forest::fit(&rows, 3, settings).expect("rows enough");
-        let blob = Blob {
-            digest: String::new(),
-            size: 0,
-        };
-        let manifest = Manifest {
-            format: 0,
-            model: String::new(),
+        let making = Making {
             versions: "v".into(),
             scope: "default/web-01/host/1".into(),
             feature_set: "host/1".into(),
             metrics: vec!["cpu.utilization".into()],
             step_ms: 1_000,
-            columns: 0,
             settings,
             trained: TrainedOn {
                 from_ms: 0,
@@ -402,14 +435,9 @@ mod tests {
                 levels: vec![(50.0, 20.5)],
             },
             code_version: "0.1.0".into(),
-            artefact: blob.clone(),
-            calibration: blob,
-            golden: Golden {
-                row: vec![Some(200.0), None, Some(0.1)],
-                score: 0.0,
-            },
+            example: vec![200.0, f32::NAN, 0.1],
         };
-        Packed::new(manifest, &forest, vec![1, 2, 3])
+        Packed::new(making, &forest, vec![1, 2, 3])
     }
 
     fn open(packed: &Packed) -> Result<Bundle, BundleError> {

@@ -12,6 +12,7 @@ pub mod activations;
 pub mod http;
 pub mod influxdb;
 pub mod ledger;
+pub mod orders;
 pub mod postgres;
 mod retry;
 pub mod runs;

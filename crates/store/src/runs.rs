@@ -1,5 +1,8 @@
 //! `model_runs`: every training, from its beginning to what became of it.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use deadpool_postgres::GenericClient;
 use serde::Serialize;
 use tokio_postgres::types::Json;
@@ -26,6 +29,16 @@ pub enum RunState {
 }
 
 impl RunState {
+    /// All of them, in the order in which the table's check lists them.
+    pub const ALL: &'static [Self] = &[
+        Self::Candidate,
+        Self::Validated,
+        Self::Champion,
+        Self::Rejected,
+        Self::Failed,
+        Self::Retired,
+    ];
+
     /// As it is stored.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -61,6 +74,8 @@ pub struct Begun<'a> {
     pub seed: u64,
     /// Version of the trainer.
     pub code_version: &'a str,
+    /// The order that it is made for; `None` when it is due by itself.
+    pub command: Option<Uuid>,
 }
 
 /// How a training ended.
@@ -91,8 +106,8 @@ pub async fn begin(
     let statement = client
         .prepare_cached(
             "INSERT INTO model_runs (run_id, tenant, resource, feature_set, model, state, started_at, steps, \
-             quarantined_steps, features, parameters, seed, code_version, scores) \
-             VALUES ($1, $2, $3, $4, $5, 'candidate', clock_timestamp(), 0, 0, $6, $7, $8, $9, '{}')",
+             quarantined_steps, features, parameters, seed, code_version, scores, command_id) \
+             VALUES ($1, $2, $3, $4, $5, 'candidate', clock_timestamp(), 0, 0, $6, $7, $8, $9, '{}', $10)",
         )
         .await?;
     // Seeds are made of hashes: all 64 bits count, whichever sign SQL shows.
@@ -110,6 +125,7 @@ pub async fn begin(
                 &Json(&begun.parameters),
                 &seed,
                 &begun.code_version,
+                &begun.command,
             ],
         )
         .await?;
@@ -184,4 +200,38 @@ pub async fn abandon(client: &impl GenericClient) -> Result<u64, tokio_postgres:
         )
         .await?;
     client.execute(&statement, &[]).await
+}
+
+/// Lets go of bundles: those that have judged nobody for `span` and are not among the newest `versions` of their resource
+/// are marked as deleted. Returns the digests of all others; whatever else lies on the shelf may go.
+///
+/// # Errors
+/// The client's error.
+pub async fn let_go(
+    client: &impl GenericClient,
+    span: Duration,
+    versions: i64,
+) -> Result<BTreeSet<String>, tokio_postgres::Error> {
+    // What judged at the beginning of the span was activated before it: all but the last row from before then.
+    const NEEDED: &str = "WITH needed AS ( \
+            SELECT digest FROM activations a WHERE digest IS NOT NULL AND NOT EXISTS ( \
+                SELECT FROM activations b WHERE b.scope = a.scope AND b.refused_from IS NULL \
+                    AND b.from_log_time < clock_timestamp() - make_interval(secs => $1) \
+                    AND (b.from_log_time, b.activation_id) > (a.from_log_time, a.activation_id)) \
+            UNION SELECT digest FROM ( \
+                SELECT digest, row_number() OVER (PARTITION BY tenant, resource, feature_set ORDER BY started_at DESC) AS place \
+                FROM model_runs WHERE digest IS NOT NULL) r WHERE place <= $2)";
+    let span = span.as_secs_f64();
+    let deleted = client
+        .prepare_cached(&format!(
+            "{NEEDED} UPDATE model_runs SET bundle_deleted_at = clock_timestamp() \
+             WHERE digest IS NOT NULL AND bundle_deleted_at IS NULL AND digest NOT IN (SELECT digest FROM needed)"
+        ))
+        .await?;
+    client.execute(&deleted, &[&span, &versions]).await?;
+    let needed = client
+        .prepare_cached(&format!("{NEEDED} SELECT digest FROM needed"))
+        .await?;
+    let rows = client.query(&needed, &[&span, &versions]).await?;
+    Ok(rows.into_iter().map(|row| row.get(0)).collect())
 }

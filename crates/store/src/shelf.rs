@@ -3,11 +3,14 @@
 //! A blob is written once and never changed; the manifest last, so that one which is there names only what is there.
 //! Nothing that comes back is believed: [`Bundle::open`] checks it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use forewarn_models::bundle::BLOB_MAX;
 use forewarn_models::{Bundle, BundleError, Manifest, Packed};
+use futures::StreamExt as _;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
@@ -132,13 +135,48 @@ impl Shelf {
         Ok(Bundle::open(digest, manifest, &artefact, calibration)?)
     }
 
+    /// Deletes every blob that belongs to none of the bundles in `kept` and was written longer ago than `age`.
+    /// Returns how many these were.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the store breaks off; what was deleted by then is gone.
+    pub async fn sweep(&self, kept: &BTreeSet<String>, age: Duration) -> Result<usize, Error> {
+        let mut needed = BTreeSet::new();
+        for digest in kept {
+            match self.manifest(digest).await {
+                Ok(manifest) => {
+                    needed.extend([manifest.artefact.digest, manifest.calibration.digest]);
+                }
+                Err(error) if error.is_transient() => return Err(error),
+                // Nobody can use it; what is left of it is no reason to keep anything.
+                Err(_) => {}
+            }
+            needed.insert(digest.clone());
+        }
+        let mut swept = 0;
+        let mut found = self.0.list(None);
+        while let Some(blob) = found.next().await {
+            let blob = blob.map_err(Error::Store)?;
+            // Only what can be ours: somebody may keep other files beside.
+            let ours = blob.location.filename().is_some_and(|name| {
+                is_digest(name) && blob.location == place(name) && !needed.contains(name)
+            });
+            let written = SystemTime::from(blob.last_modified).elapsed();
+            if ours && written.is_ok_and(|since| since >= age) {
+                self.0.delete(&blob.location).await.map_err(Error::Store)?;
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+
     async fn get(&self, digest: &str) -> Result<Vec<u8>, Error> {
         let lost = |error| match error {
             object_store::Error::NotFound { path, .. } => Error::Missing(path),
             error => Error::Store(error),
         };
         // A name comes out of a database or a manifest: only digests are looked for.
-        if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if !is_digest(digest) {
             return Err(Error::Missing(format!("`{digest}` is no digest")));
         }
         let found = self.0.get(&place(digest)).await.map_err(lost)?;
@@ -150,6 +188,10 @@ impl Shelf {
         }
         Ok(found.bytes().await.map_err(lost)?.to_vec())
     }
+}
+
+fn is_digest(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Folders by the first two digits, so that none holds too many.

@@ -1,5 +1,7 @@
-//! Seeded series, the reference pipeline, and the judge that compares the stores with it.
+//! Seeded series, the doors to real servers, the reference pipeline, and the judge that compares the stores with it.
 
+#[cfg(feature = "stores")]
+pub mod database;
 pub mod generate;
 #[cfg(feature = "reference")]
 pub mod judge;

@@ -1,4 +1,4 @@
-//! The doors to the real servers: where tests find them, and what happens when they are not there.
+//! The doors to the real servers and peers: where tests find them, and what happens when they are not there.
 //!
 //! `cargo test` alone passes on a bare machine and says what it left out; `make test` sets
 //! `FOREWARN_TEST_REQUIRE=1`, and then leaving anything out is a failure.
@@ -25,6 +25,12 @@ pub fn influxdb(what: &str) -> Option<(String, String)> {
         find("FOREWARN_TEST_INFLUXDB", what)?,
         find("FOREWARN_TEST_INFLUXDB_TOKEN", what)?,
     ))
+}
+
+/// A Python with the peers that we compare ourselves with (`FOREWARN_TEST_PYTHON`).
+#[must_use]
+pub fn python(what: &str) -> Option<String> {
+    find("FOREWARN_TEST_PYTHON", what)
 }
 
 /// A name that no other test and no earlier run has: for topic prefixes, databases and buckets.

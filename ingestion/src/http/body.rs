@@ -10,10 +10,11 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use flate2::read::MultiGzDecoder;
+use forewarn_service::Problem;
 use futures::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::problem::Problem;
+use super::problem;
 
 /// Memory is lent in pieces of this size.
 const PIECE: usize = 16 << 10;
@@ -56,7 +57,7 @@ impl Lease {
         }
         let pieces = u32::try_from(wanted).unwrap_or(u32::MAX);
         let Ok(more) = Arc::clone(&self.budget.0).try_acquire_many_owned(pieces) else {
-            return Err(Problem::later("busy", "too many large requests at once")
+            return Err(problem::later("busy", "too many large requests at once")
                 .detail("the memory for the bodies of requests is in use")
                 .remedy("send it again in a moment"));
         };
@@ -91,7 +92,7 @@ pub(crate) async fn receive(
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if let Some(length) = announced.filter(|length| *length > max as u64) {
-        return Err(Problem::too_large(format!(
+        return Err(problem::too_large(format!(
             "the body has {length} bytes, the most are {max}"
         )));
     }
@@ -106,7 +107,7 @@ pub(crate) async fn receive(
                     .remedy("send it again")
             })?;
             if bytes.len() + chunk.len() > max {
-                return Err(Problem::too_large(format!(
+                return Err(problem::too_large(format!(
                     "the body has more than {max} bytes"
                 )));
             }
@@ -162,7 +163,7 @@ impl Received {
                 break;
             }
             if plain.len() + read > max {
-                return Err(Problem::too_large(format!(
+                return Err(problem::too_large(format!(
                     "the body has more than {max} bytes when decompressed"
                 )));
             }

@@ -16,12 +16,12 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use forewarn_bus::Appender;
 use forewarn_messages::{Body as _, SystemMetric};
+use forewarn_service::Problem;
 use forewarn_types::EventTime;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use self::body::Budget;
-use self::problem::Problem;
 use crate::acknowledge::{Unacknowledged, acknowledge};
 use crate::door::{self, ActiveSeries};
 use crate::heartbeat::Heartbeat;
@@ -103,7 +103,7 @@ impl App {
     fn log(&self) -> Result<Arc<dyn Appender>, Problem> {
         match (self.log.get(), self.lacks_log()) {
             (Some(log), None) => Ok(Arc::clone(&log.appender)),
-            (_, why) => Err(Problem::later("log-away", "the log takes nothing now")
+            (_, why) => Err(problem::later("log-away", "the log takes nothing now")
                 .detail(why.unwrap_or_default())
                 .remedy("keep the samples and send them again; nothing of this request was taken")),
         }
@@ -183,7 +183,7 @@ async fn collect(State(app): State<Arc<App>>) -> Result<Json<Value>, Problem> {
     };
     let Ok(_place) = app.places.try_acquire() else {
         return Err(
-            Problem::later("busy", "too many requests at once").remedy("ask again in a moment")
+            problem::later("busy", "too many requests at once").remedy("ask again in a moment")
         );
     };
     let log = app.log()?;
@@ -218,12 +218,13 @@ impl From<Unacknowledged> for Problem {
     fn from(error: Unacknowledged) -> Self {
         let detail = error.to_string();
         match error {
-            Unacknowledged::Full => Self::later("log-full", "the log takes nothing more for now")
-                .detail(detail)
-                .remedy(
-                    "send the same request again in a moment; samples that were taken count once",
-                ),
-            Unacknowledged::Unknown(_) => Self::later(
+            Unacknowledged::Full => problem::later(
+                "log-full",
+                "the log takes nothing more for now",
+            )
+            .detail(detail)
+            .remedy("send the same request again in a moment; samples that were taken count once"),
+            Unacknowledged::Unknown(_) => problem::later(
                 "unknown-outcome",
                 "the samples may or may not be in the log",
             )

@@ -11,13 +11,14 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use forewarn_messages::{Body as _, Envelope, SystemMetric};
+use forewarn_service::Problem;
 use forewarn_types::EventTime;
 use metrics::counter;
 use serde_json::{Value, json};
 
 use super::App;
 use super::body::{self, Lease, Received};
-use super::problem::Problem;
+use super::problem;
 use crate::door::{self, Malformed, Refusals, SOURCE};
 
 /// Bodies up to this size are read where they are; larger ones would hold up other requests.
@@ -38,7 +39,7 @@ pub(crate) async fn push(
     request: Request,
 ) -> Result<Response, Problem> {
     let Ok(_place) = app.places.try_acquire() else {
-        return Err(Problem::later("busy", "too many requests at once")
+        return Err(problem::later("busy", "too many requests at once")
             .detail(format!(
                 "{} requests are being worked on",
                 app.config.requests_max
@@ -175,7 +176,7 @@ fn outcome(accepted: usize, refusals: &Refusals) -> Value {
 fn fold(mut problem: Problem, document: Value) -> Problem {
     if let Value::Object(members) = document {
         for (name, value) in members {
-            problem = problem.with(&name, value);
+            problem = problem.with(&name, &value);
         }
     }
     problem

@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use forewarn_messages::{TOPICS, Topic};
+use forewarn_messages::{Partitions, TOPICS, Topic};
 use futures::executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -44,10 +44,17 @@ pub(super) fn ensure(
     let metadata = wait_for_topics(cluster, readers)?;
     for topic in TOPICS.iter().copied() {
         let found = count(cluster, &metadata, topic);
-        if found != partitions as usize {
+        let wanted = topic.partitions.count(partitions);
+        if found != wanted as usize {
+            let remedy = match topic.partitions {
+                Partitions::One => "delete it".to_owned(),
+                Partitions::AsInput | Partitions::ByKey => {
+                    format!("set [log] partitions = {found}")
+                }
+            };
             let problem = format!(
-                "has {found} partitions but {partitions} are configured; set [log] partitions = {found}, or use another \
-                 topic_prefix: the history of a topic cannot be spread anew"
+                "has {found} partitions but needs {wanted}; {remedy}, or use another topic_prefix: the history of a topic \
+                 cannot be spread anew"
             );
             return Err(BusError::Topic {
                 topic: topic.name,
@@ -137,7 +144,7 @@ fn create(
                     TopicReplication::Fixed(i32::from(cluster.config.replication_factor));
                 NewTopic::new(
                     name,
-                    i32::try_from(partitions).unwrap_or(i32::MAX),
+                    i32::try_from(topic.partitions.count(partitions)).unwrap_or(i32::MAX),
                     replication,
                 )
                 .set("cleanup.policy", "delete")
@@ -159,7 +166,7 @@ fn create(
                 let mut passing = None;
                 for result in results {
                     match result {
-                        Ok(name) => tracing::info!(topic = name, partitions, "made topic"),
+                        Ok(name) => tracing::info!(topic = name, "made topic"),
                         // Another service was faster.
                         Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                         Err((name, code)) => {

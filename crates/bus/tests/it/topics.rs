@@ -31,7 +31,13 @@ fn services_that_start_together_make_the_topics_together() {
         start.join().unwrap().unwrap();
     }
     for topic in TOPICS {
-        assert_eq!(world.log.partitions(topic).unwrap(), 3, "{}", topic.name);
+        let wanted = topic.partitions.count(3);
+        assert_eq!(
+            world.log.partitions(topic).unwrap(),
+            wanted,
+            "{}",
+            topic.name
+        );
     }
     let name = world.name(&SYSTEM_METRICS);
     let answers = block_on(
@@ -53,7 +59,7 @@ fn another_number_of_partitions_is_refused_with_the_remedy() {
     };
     let (_, problem) = problem(world.log.ensure_topics(5).unwrap_err());
     assert!(
-        problem.contains("has 2 partitions but 5") && problem.contains("partitions = 2"),
+        problem.contains("has 2 partitions but needs 5") && problem.contains("partitions = 2"),
         "{problem}"
     );
 }

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use forewarn_features::{FeatureSource, Transform};
+use forewarn_testkit::servers;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -16,25 +17,6 @@ use serde_json::{Value, json};
 use crate::world::{World, sample};
 
 const WINDOWS: [&str; 7] = ["3", "5", "10", "1m", "5m", "15m", "1h"];
-
-/// Where to find a Python with the packages of scripts/requirements.txt, or `None` after saying what is left out.
-fn python() -> Option<String> {
-    let variable = "FOREWARN_TEST_PYTHON";
-    let python = std::env::var(variable).ok().filter(|path| !path.is_empty());
-    if python.is_none() {
-        let required = std::env::var_os("FOREWARN_TEST_REQUIRE").is_some();
-        assert!(
-            !required,
-            "{variable} is not set, and FOREWARN_TEST_REQUIRE forbids to leave the oracle out"
-        );
-        // Not through `eprintln!`: the test harness keeps that back of a test that passes.
-        let words = format!(
-            "left out: features equal pandas (set {variable} to run it; `make test` does)\n"
-        );
-        let _ = std::io::stderr().write_all(words.as_bytes());
-    }
-    python
-}
 
 /// A set with every transform over every window, for a gauge near zero, one far from it, and a counter.
 fn set() -> String {
@@ -78,7 +60,9 @@ const METRICS: [(&str, &str, f64); 3] = [
 
 #[test]
 fn features_equal_pandas() {
-    let Some(python) = python() else { return };
+    let Some(python) = servers::python("features equal pandas") else {
+        return;
+    };
     // Seconds, a step that does not divide a minute, the storage granularity, minutes.
     for (step, steps, seed) in [
         (1_000, 2_700, 1),

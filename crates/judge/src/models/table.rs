@@ -25,7 +25,8 @@ impl Models for NoModels {
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     activations: Activations,
-    models: BTreeMap<String, Arc<Model>>,
+    /// By the number of the activation: a bundle is proved for each whom it is to judge.
+    models: BTreeMap<i64, Arc<Model>>,
 }
 
 impl Table {
@@ -44,7 +45,7 @@ impl Table {
                 continue;
             };
             // Refused from the beginning, it was never asked.
-            if row.refused_from == Some(row.from) || models.contains_key(digest) {
+            if row.refused_from == Some(row.from) {
                 continue;
             }
             let bundle = shelf.bundle(digest).await?;
@@ -53,7 +54,7 @@ impl Table {
                 .by_id(&id)
                 .ok_or_else(|| anyhow::anyhow!("feature set `{id}` is not known"))?;
             let model = model_of(bundle, &row.scope, set)?;
-            models.insert(digest.clone(), Arc::new(model));
+            models.insert(row.id, Arc::new(model));
         }
         Ok(Self {
             activations,
@@ -64,10 +65,7 @@ impl Table {
 
 impl Models for Table {
     fn at(&self, scope: &str, _: &str, at: LogTime) -> Known {
-        let digest = self
-            .activations
-            .at(scope, at)
-            .and_then(|row| row.digest.as_ref());
-        Known::Model(digest.and_then(|digest| self.models.get(digest)).cloned())
+        let row = self.activations.at(scope, at);
+        Known::Model(row.and_then(|row| self.models.get(&row.id)).cloned())
     }
 }

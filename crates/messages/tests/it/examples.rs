@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use expect_test::expect_file;
 use forewarn_messages::{
-    AlertTransition, BatchSample, Body, ConditionChange, DeadLetter, DeadReason, FailurePrediction,
-    FeatureVector, Headers, LimitReading, Part, Prediction, ProcessedMetric, ResourceChange,
-    SampleBatch, SeriesVerdict, SystemMetric, Tick, Verdict,
+    AlertTransition, BatchSample, Body, Command, ConditionChange, DeadLetter, DeadReason,
+    FailurePrediction, FeatureVector, Headers, LimitReading, Part, Prediction, ProcessedMetric,
+    ResourceChange, SampleBatch, SeriesVerdict, SystemMetric, Tick, TrainCommand, Verdict,
 };
 use forewarn_types::{
     AlertState, EventTime, FailureKind, Kind, LogId, LogTime, MetricType, PredictionState,
@@ -261,6 +261,20 @@ fn alert_transitions() {
     check(
         &transition,
         &expect_file!["../../examples/alert_transition.v1.json"],
+    );
+}
+
+#[test]
+fn commands() {
+    let train = TrainCommand {
+        command_id: Uuid::from_u128(12),
+        tenant: "default".into(),
+        actor: "on-call".into(),
+        resources: Some(vec!["web-01".into()]),
+    };
+    check(
+        &Command::Train(train),
+        &expect_file!["../../examples/train.v1.json"],
     );
 }
 

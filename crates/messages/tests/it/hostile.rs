@@ -1,6 +1,8 @@
 //! Whatever stands on a topic, reading it gives a message or a reason, never a panic.
 
-use forewarn_messages::{Body, DecodeError, Headers, Prediction, ProcessedMetric, SystemMetric};
+use forewarn_messages::{
+    Body, Command, DecodeError, Headers, Prediction, ProcessedMetric, SystemMetric,
+};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -39,7 +41,7 @@ fn fields_of_a_newer_minor_writer_are_passed_over() {
 proptest! {
     #[test]
     fn no_bytes_make_reading_panic(
-        schema in "samples|tick|feature_vector|resource_change|verdict|condition_change|failure_prediction",
+        schema in "samples|tick|feature_vector|resource_change|verdict|condition_change|failure_prediction|train",
         body in proptest::collection::vec(any::<u8>(), 0..200),
         name in ".{0,20}",
         value in proptest::collection::vec(any::<u8>(), 0..60),
@@ -48,6 +50,7 @@ proptest! {
         prop_assert!(SystemMetric::decode(&headers, &body).is_err());
         prop_assert!(ProcessedMetric::decode(&headers, &body).is_err());
         prop_assert!(Prediction::decode(&headers, &body).is_err());
+        prop_assert!(Command::decode(&headers, &body).is_err());
         prop_assert!(Headers::from_pairs([(name.as_str(), value.as_slice()), ("src", &value)]).is_err());
     }
 }

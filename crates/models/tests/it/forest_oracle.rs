@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use forewarn_models::forest::{Forest, Given, Settings, Tree};
+use forewarn_testkit::servers;
 use serde::Deserialize;
 
 use crate::world::{auroc, ordinary};
@@ -47,28 +48,11 @@ impl Nodes {
     }
 }
 
-/// Where to find a Python with the packages of scripts/requirements.txt, or `None` after saying what is left out.
-fn python() -> Option<String> {
-    let variable = "FOREWARN_TEST_PYTHON";
-    let python = std::env::var(variable).ok().filter(|path| !path.is_empty());
-    if python.is_none() {
-        let required = std::env::var_os("FOREWARN_TEST_REQUIRE").is_some();
-        assert!(
-            !required,
-            "{variable} is not set, and FOREWARN_TEST_REQUIRE forbids to leave the oracle out"
-        );
-        // Not through `eprintln!`: the test harness keeps that back of a test that passes.
-        let words = format!(
-            "left out: the forest equals scikit-learn (set {variable} to run it; `make test` does)\n"
-        );
-        let _ = std::io::stderr().write_all(words.as_bytes());
-    }
-    python
-}
-
 #[test]
 fn the_forest_equals_scikit_learn() {
-    let Some(python) = python() else { return };
+    let Some(python) = servers::python("the forest equals scikit-learn") else {
+        return;
+    };
     // Values with all their digits; whole numbers, many of them equal; fewer rows than a sample; columns far from zero.
     compare(&python, &ordinary(2_000, 12, 1), 12);
     let whole: Vec<f32> = ordinary(1_000, 6, 2).iter().map(|v| v.round()).collect();

@@ -47,10 +47,12 @@ impl InfluxDb {
         } else {
             format!("r.tenant == {}", quote(&encode(&resource.tenant)))
         };
+        // A filter of its own: what storage does not understand, it hands back with everything that stands beside it.
         // Text and tags that every row repeats would be most of the answer.
         let query = format!(
             "from(bucket: {}) |> range(start: {}, stop: {}) \
-             |> filter(fn: (r) => r._measurement == {} and r.resource == {} and {tenant} and r.feature_set == {}) \
+             |> filter(fn: (r) => r._measurement == {} and r.resource == {} and r.feature_set == {}) \
+             |> filter(fn: (r) => {tenant}) \
              |> keep(columns: [\"_time\", \"_value\", \"_field\", \"_measurement\", \"step_ms\"])",
             quote(&self.raw_bucket()),
             instant(span.start),

@@ -1,6 +1,6 @@
 //! The shelf keeps what it is given, and gives back nothing that it was not given.
 
-use forewarn_models::bundle::{Blob, Golden, TrainedOn, digest};
+use forewarn_models::bundle::{Making, TrainedOn, digest};
 use forewarn_models::{Forest, ForestSettings};
 
 use super::*;
@@ -14,19 +14,12 @@ fn packed(seed: u64) -> Packed {
         ..ForestSettings::default()
     };
     let forest = Forest::fit(&rows, 3, settings).expect("rows enough");
-    let blob = Blob {
-        digest: String::new(),
-        size: 0,
-    };
-    let manifest = Manifest {
-        format: 0,
-        model: String::new(),
+    let making = Making {
         versions: "v".into(),
         scope: "default/web-01/host/1".into(),
         feature_set: "host/1".into(),
         metrics: vec!["cpu.utilization".into()],
         step_ms: 1_000,
-        columns: 0,
         settings,
         trained: TrainedOn {
             from_ms: 0,
@@ -39,14 +32,9 @@ fn packed(seed: u64) -> Packed {
             levels: Vec::new(),
         },
         code_version: "0".into(),
-        artefact: blob.clone(),
-        calibration: blob,
-        golden: Golden {
-            row: vec![Some(1.0); 3],
-            score: 0.0,
-        },
+        example: vec![1.0; 3],
     };
-    Packed::new(manifest, &forest, vec![7])
+    Packed::new(making, &forest, vec![7])
 }
 
 fn shelf() -> (tempfile::TempDir, Shelf) {

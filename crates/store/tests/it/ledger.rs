@@ -12,7 +12,7 @@ use forewarn_types::{
     StepLength, VerdictState,
 };
 
-use crate::support::Database;
+use forewarn_testkit::database::Database;
 
 const START: i64 = 1_795_226_664_000;
 

@@ -4,4 +4,3 @@ mod influxdb;
 mod ledger;
 mod postgres;
 mod quality;
-mod support;

@@ -8,7 +8,7 @@ use forewarn_store::postgres::{CommitError, Config, Error, Fault, Postgres, guar
 use forewarn_types::LogId;
 use futures::StreamExt;
 
-use crate::support::Database;
+use forewarn_testkit::database::Database;
 
 /// The first row is written, then a stream is dropped with its error unread.
 const HALF_READ: &str =
@@ -255,7 +255,8 @@ async fn services_that_start_together_make_the_schema_once() {
     let Some(database) = Database::create("migrations").await else {
         return;
     };
-    let starts = (0..4).map(|_| Postgres::start(&database.config, "test"));
+    let config = database.config();
+    let starts = (0..4).map(|_| Postgres::start(&config, "test"));
     for outcome in futures::future::join_all(starts).await {
         outcome.expect("each finds the schema made");
     }

@@ -1,6 +1,6 @@
 //! The view `prediction_quality`, row by row.
 
-use crate::support::Database;
+use forewarn_testkit::database::Database;
 
 /// One prediction: its failure, state, days since it was said, lead in seconds, seconds by which the breach came later than
 /// the p50 that was said last, half the width of p10 to p90 in seconds, and whether it is history.
