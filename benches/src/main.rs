@@ -52,6 +52,20 @@ fn main() -> ExitCode {
         for line in &trained {
             println!("{line}");
         }
+        if let Some(path) = &args.write {
+            for (title, printed, measured) in [
+                ("Features", &args.features, &[][..]),
+                ("Isolation forest", &args.forest, &trained),
+            ] {
+                let Some(printed) = printed else { continue };
+                let printed = std::fs::read_to_string(printed)
+                    .with_context(|| format!("read {}", printed.display()))?;
+                let mut figures = vec![report::machine()];
+                figures.extend(printed.lines().filter(|l| !l.is_empty()).map(str::to_owned));
+                figures.extend_from_slice(measured);
+                report::write(path, title, &figures)?;
+            }
+        }
         if args.training_only {
             return Ok(());
         }
@@ -62,20 +76,6 @@ fn main() -> ExitCode {
             println!("{line}");
         }
         if let Some(path) = &args.write {
-            for (title, printed) in [
-                ("Features", &args.features),
-                ("Isolation forest", &args.forest),
-            ] {
-                let Some(printed) = printed else { continue };
-                let printed = std::fs::read_to_string(printed)
-                    .with_context(|| format!("read {}", printed.display()))?;
-                let mut figures = vec![report::machine()];
-                figures.extend(printed.lines().filter(|l| !l.is_empty()).map(str::to_owned));
-                if title == "Isolation forest" {
-                    figures.extend(trained.iter().cloned());
-                }
-                report::write(path, title, &figures)?;
-            }
             report::write(path, "From end to end", &lines)?;
         }
         anyhow::Ok(())

@@ -100,7 +100,7 @@ pub enum FitError {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
 pub struct Forest {
-    /// Stands in for a missing value, by column: the median of the rows it was grown on.
+    /// Stands in for a missing value, by column: the median of rows it was grown on.
     centres: Vec<f32>,
     /// Rows that each tree saw.
     sample: u16,
@@ -144,7 +144,7 @@ impl Forest {
         }
         let sample = sample.min(count);
         let extension = (settings.extension as usize).min(columns - 1);
-        let centres = spread(columns, threads, |part| centres::of(rows, columns, part));
+        let centres = centres::of(rows, columns);
         let trees = spread(trees, threads, |part| {
             part.map(|number| {
                 // A stream of its own: trees do not depend on one another, nor on who grows them.
