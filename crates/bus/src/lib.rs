@@ -6,20 +6,22 @@
 //! had already done; the repetitions have the same bytes and the same `src`, and every reader drops what is not
 //! beyond the last `src` it has done. At-least-once delivery and readers that count give each record one effect.
 //!
-//! Where to look: [`Log`] is what a log can do, [`KafkaLog`] the one that does it; [`mint`] and [`Ticker`] give a log its
+//! Where to look: [`Log`] is what a log can do, [`KafkaLog`] the one that does it on a cluster, and `embedded` (a feature) the one that does it in this process; [`mint`] and [`Ticker`] give a log its
 //! identity and its clock; [`run_stage`] runs a stage, [`follow`] a reader that is none (recorder, projector);
 //! [`Partition`] is the pure core of a stage, shared with the reference pipeline.
 //!
 //! Own metrics: `forewarn_log_*` (appends, rebalances, commits, offsets out of range), `forewarn_stage_*` (records,
 //! outputs, repetitions, dead letters, lag, checkpoints) and `forewarn_reader_*` (records, batches, setbacks, lag).
 //!
-//! This is the only crate that names rdkafka.
+//! This is the only crate that names rdkafka, and fjall.
 
 // The toy stage of the tests is also compiled into `tests/it`, where this crate has its outside name.
 #[cfg(test)]
 extern crate self as forewarn_bus;
 
 mod checkpoints;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 mod follow;
 mod identity;
 mod intake;

@@ -1,4 +1,4 @@
-//! What a log can do, whichever log it is. Kafka is in `kafka`; an embedded log will implement the same traits.
+//! What a log can do, whichever log it is: Kafka (`kafka`), or the one inside the process (`embedded`).
 //!
 //! Everything here is synchronous: a consumer has a thread of its own (librdkafka's stream consumer has a history of
 //! silent stalls), and a stage is CPU-bound work between two polls. Only receipts are futures, for HTTP handlers.
@@ -100,6 +100,26 @@ pub enum AppendError {
     /// Not acknowledged in time, or the connection broke: it may or may not be in the log. Sending it again is safe.
     #[error("the log did not acknowledge the record: {0}")]
     Unknown(String),
+}
+
+impl AppendError {
+    /// The class of the problem, to tell metrics apart.
+    pub(crate) const fn reason(&self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Refused(_) => "refused",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
+/// What becomes of an appender's records after one that was not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Each record stands for itself (ingestion): the others go on.
+    PerRecord,
+    /// Nothing more is taken, so that no partition gets a hole (stages).
+    WithoutHoles,
 }
 
 /// Resolves when the log has acknowledged the record, or given up on it.

@@ -17,16 +17,8 @@ use rdkafka::producer::{
 use tokio::sync::oneshot;
 
 use super::{Chatter, Cluster, refused};
+use crate::log::Order;
 use crate::{AppendError, Appender, BusError, Position, Receipt};
-
-/// What becomes of the records after one that was not acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
-    /// Each record stands for itself (ingestion): the others go on, and a broken client is replaced.
-    PerRecord,
-    /// Nothing more is taken, so that no partition gets a hole (stages).
-    WithoutHoles,
-}
 
 /// The client is replaced at most this often …
 const REPLACEMENTS: usize = 3;
@@ -147,7 +139,7 @@ impl Appender for KafkaAppender {
             }
             self.ledger.withdraw(record.delivery_opaque.epoch);
             let error = classify(&error);
-            metrics::counter!("forewarn_log_append_failures_total", "topic" => topic.name, "reason" => reason(&error))
+            metrics::counter!("forewarn_log_append_failures_total", "topic" => topic.name, "reason" => error.reason())
                 .increment(1);
             error
         })
@@ -211,14 +203,6 @@ fn classify(error: &KafkaError) -> AppendError {
     }
 }
 
-const fn reason(error: &AppendError) -> &'static str {
-    match error {
-        AppendError::Full => "full",
-        AppendError::Refused(_) => "refused",
-        AppendError::Unknown(_) => "unknown",
-    }
-}
-
 /// A record that is not acknowledged yet.
 struct Pending {
     answer: oneshot::Sender<Result<Position, AppendError>>,
@@ -261,7 +245,7 @@ impl ProducerContext for Deliveries {
             Ok(_) => metrics::counter!("forewarn_log_appended_total", "topic" => pending.topic)
                 .increment(1),
             Err(error) => {
-                let labels = [("topic", pending.topic), ("reason", reason(error))];
+                let labels = [("topic", pending.topic), ("reason", error.reason())];
                 metrics::counter!("forewarn_log_append_failures_total", &labels).increment(1);
             }
         }

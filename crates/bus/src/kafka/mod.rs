@@ -24,9 +24,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 pub use config::Config;
 
-use self::appender::{KafkaAppender, Order};
+use self::appender::KafkaAppender;
 use self::consumer::KafkaConsumer;
 use self::reading::Readers;
+use crate::log::Order;
 use crate::{Appender, BusError, Consumer, Log, Place, Record, Subscription};
 
 /// Kafka as the log.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use forewarn_bus::{
-    Batch, FollowOptions, Log, Observe, Place, Reading, RunError, Setback, Sink, Start, StopFlag,
+    Batch, FollowOptions, Observe, Place, Reading, RunError, Setback, Sink, Start, StopFlag,
     Subscription, Taken, follow, mint,
 };
 use forewarn_messages::{PROCESSED_METRICS, SYSTEM_METRICS};
@@ -87,65 +87,64 @@ fn shared(topics: Vec<&'static forewarn_messages::Topic>) -> Reading {
 
 #[test]
 fn a_refused_batch_is_offered_again_and_a_restart_goes_on_where_it_was_taken() {
-    let Some(world) = World::new("following", 2) else {
-        return;
-    };
-    let appender = world.log.appender().unwrap();
-    let put = |count| {
-        let bodies: Vec<_> = (0..count)
-            .map(|n| batch("host", "m", &[f64::from(n)]))
-            .collect();
-        (0..2).for_each(|partition| world.put(appender.as_ref(), partition, &bodies));
-    };
-    put(50);
-    let ears = Ears::default();
-    let mut first = Slow::new(100);
-    let stop = first.stop.clone();
-    follow(
-        world.log.as_ref(),
-        &shared(vec![&SYSTEM_METRICS]),
-        &mut first,
-        &options(),
-        &stop,
-        &ears,
-    )
-    .unwrap();
-    assert!(
-        first
-            .taken
-            .values()
-            .all(|offsets| *offsets == (0..50).collect::<Vec<_>>())
-    );
-    assert!(first.begun.iter().all(|(_, committed)| committed.is_none()));
-    assert_eq!(
-        ears.0.lock().unwrap().first(),
-        Some(&Some("the store is away".into()))
-    );
+    World::each("following", 2, |world| {
+        let appender = world.log.appender().unwrap();
+        let put = |count| {
+            let bodies: Vec<_> = (0..count)
+                .map(|n| batch("host", "m", &[f64::from(n)]))
+                .collect();
+            (0..2).for_each(|partition| world.put(appender.as_ref(), partition, &bodies));
+        };
+        put(50);
+        let ears = Ears::default();
+        let mut first = Slow::new(100);
+        let stop = first.stop.clone();
+        follow(
+            world.log.as_ref(),
+            &shared(vec![&SYSTEM_METRICS]),
+            &mut first,
+            &options(),
+            &stop,
+            &ears,
+        )
+        .unwrap();
+        assert!(
+            first
+                .taken
+                .values()
+                .all(|offsets| *offsets == (0..50).collect::<Vec<_>>())
+        );
+        assert!(first.begun.iter().all(|(_, committed)| committed.is_none()));
+        assert_eq!(
+            ears.0.lock().unwrap().first(),
+            Some(&Some("the store is away".into()))
+        );
 
-    put(30);
-    let mut second = Slow::new(60);
-    let stop = second.stop.clone();
-    follow(
-        world.log.as_ref(),
-        &shared(vec![&SYSTEM_METRICS]),
-        &mut second,
-        &options(),
-        &stop,
-        &(),
-    )
-    .unwrap();
-    assert!(
-        second
-            .begun
-            .iter()
-            .all(|(_, committed)| *committed == Some(50))
-    );
-    assert!(
-        second
-            .taken
-            .values()
-            .all(|offsets| *offsets == (50..80).collect::<Vec<_>>())
-    );
+        put(30);
+        let mut second = Slow::new(60);
+        let stop = second.stop.clone();
+        follow(
+            world.log.as_ref(),
+            &shared(vec![&SYSTEM_METRICS]),
+            &mut second,
+            &options(),
+            &stop,
+            &(),
+        )
+        .unwrap();
+        assert!(
+            second
+                .begun
+                .iter()
+                .all(|(_, committed)| *committed == Some(50))
+        );
+        assert!(
+            second
+                .taken
+                .values()
+                .all(|offsets| *offsets == (50..80).collect::<Vec<_>>())
+        );
+    });
 }
 
 /// Finds in the middle that somebody else has moved on, as a projector does by its compare-and-set.
@@ -182,125 +181,121 @@ impl Sink for Overtaken {
 
 #[test]
 fn alone_a_reader_begins_and_goes_on_where_its_sink_says_and_is_told_of_the_end() {
-    let Some(world) = World::new("following alone", 1) else {
-        return;
-    };
-    let appender = world.log.appender().unwrap();
-    let bodies: Vec<_> = (0..40)
-        .map(|n| batch("host", "m", &[f64::from(n)]))
-        .collect();
-    world.put(appender.as_ref(), 0, &bodies);
-    let stop = StopFlag::new();
-    let mut sink = Overtaken {
-        taken: Vec::new(),
-        moved: false,
-        ends: 0,
-        stop: stop.clone(),
-    };
-    follow(
-        world.log.as_ref(),
-        &Reading::Alone(vec![&SYSTEM_METRICS]),
-        &mut sink,
-        &options(),
-        &stop,
-        &(),
-    )
-    .unwrap();
-    let expected: Vec<u64> = (3..10).chain(5..40).collect();
-    assert_eq!(sink.taken, expected);
+    World::each("following alone", 1, |world| {
+        let appender = world.log.appender().unwrap();
+        let bodies: Vec<_> = (0..40)
+            .map(|n| batch("host", "m", &[f64::from(n)]))
+            .collect();
+        world.put(appender.as_ref(), 0, &bodies);
+        let stop = StopFlag::new();
+        let mut sink = Overtaken {
+            taken: Vec::new(),
+            moved: false,
+            ends: 0,
+            stop: stop.clone(),
+        };
+        follow(
+            world.log.as_ref(),
+            &Reading::Alone(vec![&SYSTEM_METRICS]),
+            &mut sink,
+            &options(),
+            &stop,
+            &(),
+        )
+        .unwrap();
+        let expected: Vec<u64> = (3..10).chain(5..40).collect();
+        assert_eq!(sink.taken, expected);
+    });
 }
 
 #[test]
 fn several_topics_are_followed_and_each_end_is_told() {
-    let Some(world) = World::new("following several topics", 2) else {
-        return;
-    };
-    let appender = world.log.appender().unwrap();
-    mint(world.log.as_ref(), appender.as_ref()).unwrap();
-    struct Ends(BTreeMap<Place, usize>, StopFlag);
-    impl Sink for Ends {
-        fn begin(&mut self, _: Place, _: Option<u64>) -> Result<Start, Setback> {
-            Ok(Start::Earliest)
-        }
-        fn take(&mut self, batch: &Batch) -> Result<Taken, Setback> {
-            *self.0.entry(batch.place).or_default() += batch.records.len();
-            if batch.at_end && self.0.len() == 4 {
-                self.1.stop();
+    World::each("following several topics", 2, |world| {
+        let appender = world.log.appender().unwrap();
+        mint(world.log.as_ref(), appender.as_ref()).unwrap();
+        struct Ends(BTreeMap<Place, usize>, StopFlag);
+        impl Sink for Ends {
+            fn begin(&mut self, _: Place, _: Option<u64>) -> Result<Start, Setback> {
+                Ok(Start::Earliest)
             }
-            Ok(Taken::Done)
+            fn take(&mut self, batch: &Batch) -> Result<Taken, Setback> {
+                *self.0.entry(batch.place).or_default() += batch.records.len();
+                if batch.at_end && self.0.len() == 4 {
+                    self.1.stop();
+                }
+                Ok(Taken::Done)
+            }
         }
-    }
-    let stop = StopFlag::new();
-    let mut sink = Ends(BTreeMap::new(), stop.clone());
-    let topics = vec![&SYSTEM_METRICS, &PROCESSED_METRICS];
-    follow(
-        world.log.as_ref(),
-        &shared(topics),
-        &mut sink,
-        &options(),
-        &stop,
-        &(),
-    )
-    .unwrap();
-    let counts: Vec<_> = sink
-        .0
-        .into_iter()
-        .map(|(place, count)| (place.topic.name, count))
-        .collect();
-    let (empty, ticked) = (("processed_metrics", 0), ("system_metrics", 1));
-    assert_eq!(counts, [empty, empty, ticked, ticked]);
+        let stop = StopFlag::new();
+        let mut sink = Ends(BTreeMap::new(), stop.clone());
+        let topics = vec![&SYSTEM_METRICS, &PROCESSED_METRICS];
+        follow(
+            world.log.as_ref(),
+            &shared(topics),
+            &mut sink,
+            &options(),
+            &stop,
+            &(),
+        )
+        .unwrap();
+        let counts: Vec<_> = sink
+            .0
+            .into_iter()
+            .map(|(place, count)| (place.topic.name, count))
+            .collect();
+        let (empty, ticked) = (("processed_metrics", 0), ("system_metrics", 1));
+        assert_eq!(counts, [empty, empty, ticked, ticked]);
+    });
 }
 
 #[test]
 fn a_sink_that_gives_up_ends_the_loop_with_its_reason() {
-    let Some(world) = World::new("giving up", 1) else {
-        return;
-    };
-    struct GivesUp;
-    impl Sink for GivesUp {
-        fn begin(&mut self, _: Place, _: Option<u64>) -> Result<Start, Setback> {
-            Err(anyhow::anyhow!("password expired").into())
+    World::each("giving up", 1, |world| {
+        struct GivesUp;
+        impl Sink for GivesUp {
+            fn begin(&mut self, _: Place, _: Option<u64>) -> Result<Start, Setback> {
+                Err(anyhow::anyhow!("password expired").into())
+            }
+            fn take(&mut self, _: &Batch) -> Result<Taken, Setback> {
+                unreachable!("it never begins")
+            }
         }
-        fn take(&mut self, _: &Batch) -> Result<Taken, Setback> {
-            unreachable!("it never begins")
-        }
-    }
-    let reading = shared(vec![&SYSTEM_METRICS]);
-    let error = follow(
-        world.log.as_ref(),
-        &reading,
-        &mut GivesUp,
-        &options(),
-        &StopFlag::new(),
-        &(),
-    )
-    .unwrap_err();
-    assert!(
-        matches!(&error, RunError::Sink { error, .. } if error.to_string() == "password expired"),
-        "{error}"
-    );
+        let reading = shared(vec![&SYSTEM_METRICS]);
+        let error = follow(
+            world.log.as_ref(),
+            &reading,
+            &mut GivesUp,
+            &options(),
+            &StopFlag::new(),
+            &(),
+        )
+        .unwrap_err();
+        assert!(
+            matches!(&error, RunError::Sink { error, .. } if error.to_string() == "password expired"),
+            "{error}"
+        );
+    });
 }
 
 #[test]
 fn a_loop_is_stopped_from_outside() {
-    let Some(world) = World::new("stopping", 1) else {
-        return;
-    };
-    let stop = StopFlag::new();
-    std::thread::scope(|scope| {
-        let running = scope.spawn(|| {
-            let mut sink = Slow::new(usize::MAX);
-            follow(
-                world.log.as_ref(),
-                &shared(vec![&SYSTEM_METRICS]),
-                &mut sink,
-                &options(),
-                &stop,
-                &(),
-            )
+    World::each("stopping", 1, |world| {
+        let stop = StopFlag::new();
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| {
+                let mut sink = Slow::new(usize::MAX);
+                follow(
+                    world.log.as_ref(),
+                    &shared(vec![&SYSTEM_METRICS]),
+                    &mut sink,
+                    &options(),
+                    &stop,
+                    &(),
+                )
+            });
+            stop.clone().stop();
+            eventually("it ends", || running.is_finished().then_some(()));
+            running.join().unwrap().unwrap();
         });
-        stop.clone().stop();
-        eventually("it ends", || running.is_finished().then_some(()));
-        running.join().unwrap().unwrap();
     });
 }

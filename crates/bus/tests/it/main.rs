@@ -1,4 +1,5 @@
-//! The log's promises on real Kafka. Left out where there is none (`FOREWARN_TEST_KAFKA`).
+//! The log's promises: what every log promises on real Kafka and on the embedded one, and what only one of them can break.
+//! Kafka is left out where there is none (`FOREWARN_TEST_KAFKA`).
 
 #![allow(
     clippy::unwrap_used,
@@ -9,6 +10,7 @@
 mod toy;
 
 mod child;
+mod embedded;
 mod following;
 mod identity;
 mod members;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use forewarn_bus::{Consumer, Event, Log, Place, Start, Subscription};
+use forewarn_bus::{Consumer, Event, Place, Start, Subscription};
 use forewarn_messages::SYSTEM_METRICS;
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::AdminOptions;
@@ -100,42 +100,41 @@ fn put(world: &World, each: usize) {
 
 #[test]
 fn partitions_move_to_a_member_that_joins_and_back_when_it_leaves() {
-    let Some(world) = World::new("ownership moves", 4) else {
-        return;
-    };
-    put(&world, 100);
-    let mut a = Member::join(&world, "a");
-    eventually("a reads all", || {
-        a.turn();
-        (a.owned.len() == 4 && a.read() == 400 && a.ended.len() == 4).then_some(())
+    World::each("ownership moves", 4, |world| {
+        put(world, 100);
+        let mut a = Member::join(world, "a");
+        eventually("a reads all", || {
+            a.turn();
+            (a.owned.len() == 4 && a.read() == 400 && a.ended.len() == 4).then_some(())
+        });
+        let mut b = Member::join(world, "b");
+        eventually("they share", || {
+            a.turn();
+            b.turn();
+            (a.owned.len() == 2 && b.owned.len() == 2).then_some(())
+        });
+        assert!(a.owned.is_disjoint(&b.owned));
+        put(world, 50);
+        eventually("each reads its own", || {
+            a.turn();
+            b.turn();
+            // `b` reads its two from the beginning.
+            (a.read() == 400 + 100 && b.read() == 300).then_some(())
+        });
+        // Taking two away cost the other two nothing.
+        assert_eq!((a.revoked, a.lost), (2, 0));
+        drop(b);
+        eventually("a has all back", || {
+            a.turn();
+            (a.owned.len() == 4 && a.read() == 600).then_some(())
+        });
+        assert_eq!((a.revoked, a.lost), (2, 0));
     });
-    let mut b = Member::join(&world, "b");
-    eventually("they share", || {
-        a.turn();
-        b.turn();
-        (a.owned.len() == 2 && b.owned.len() == 2).then_some(())
-    });
-    assert!(a.owned.is_disjoint(&b.owned));
-    put(&world, 50);
-    eventually("each reads its own", || {
-        a.turn();
-        b.turn();
-        // `b` reads its two from the beginning.
-        (a.read() == 400 + 100 && b.read() == 300).then_some(())
-    });
-    // Taking two away cost the other two nothing.
-    assert_eq!((a.revoked, a.lost), (2, 0));
-    drop(b);
-    eventually("a has all back", || {
-        a.turn();
-        (a.owned.len() == 4 && a.read() == 600).then_some(())
-    });
-    assert_eq!((a.revoked, a.lost), (2, 0));
 }
 
 #[test]
 fn a_killed_member_s_partitions_wait_for_it_and_then_go_to_the_others() {
-    let Some(world) = World::new("killed members", 4) else {
+    let Some(world) = World::kafka("killed members", 4) else {
         return;
     };
     put(&world, 10);
@@ -152,7 +151,7 @@ fn a_killed_member_s_partitions_wait_for_it_and_then_go_to_the_others() {
         victim.join().unwrap()
     };
     let start = || {
-        let config = world.config.clone();
+        let config = world.config().clone();
         std::thread::spawn(move || Victim::member(&config, "b"))
     };
     let victim = turning(&mut a, start());
@@ -178,7 +177,7 @@ fn a_killed_member_s_partitions_wait_for_it_and_then_go_to_the_others() {
 
 #[test]
 fn a_committed_offset_is_told_to_the_next_and_a_deleted_one_gives_the_oldest() {
-    let Some(world) = World::new("commits", 4) else {
+    let Some(world) = World::kafka("commits", 4) else {
         return;
     };
     put(&world, 30);
@@ -221,70 +220,70 @@ fn a_committed_offset_is_told_to_the_next_and_a_deleted_one_gives_the_oldest() {
 
 #[test]
 fn a_pause_stops_one_partition_and_forgets_nothing() {
-    let Some(world) = World::new("pauses", 4) else {
-        return;
-    };
-    put(&world, 10);
-    let mut a = Member::join(&world, "a");
-    eventually("a reads all", || {
-        a.turn();
-        (a.read() == 40).then_some(())
-    });
-    let place = Place {
-        topic: &SYSTEM_METRICS,
-        partition: 1,
-    };
-    a.consumer.pause(place).unwrap();
-    put(&world, 10);
-    eventually("the others go on", || {
-        a.turn();
-        (a.read() >= 70).then_some(())
-    });
-    assert_eq!((a.read(), a.next[&place]), (70, 10));
-    a.consumer.resume(place).unwrap();
-    eventually("the paused one follows", || {
-        a.turn();
-        (a.read() == 80).then_some(())
+    World::each("pauses", 4, |world| {
+        put(world, 10);
+        let mut a = Member::join(world, "a");
+        eventually("a reads all", || {
+            a.turn();
+            (a.read() == 40).then_some(())
+        });
+        let place = Place {
+            topic: &SYSTEM_METRICS,
+            partition: 1,
+        };
+        a.consumer.pause(place).unwrap();
+        put(world, 10);
+        eventually("the others go on", || {
+            a.turn();
+            (a.read() >= 70).then_some(())
+        });
+        assert_eq!((a.read(), a.next[&place]), (70, 10));
+        a.consumer.resume(place).unwrap();
+        eventually("the paused one follows", || {
+            a.turn();
+            (a.read() == 80).then_some(())
+        });
     });
 }
 
 #[test]
 fn a_reader_without_a_group_reads_what_it_is_told() {
-    let Some(world) = World::new("reading alone", 4) else {
-        return;
-    };
-    put(&world, 20);
-    let places: Vec<_> = (0..4)
-        .map(|partition| Place {
-            topic: &SYSTEM_METRICS,
-            partition,
-        })
-        .collect();
-    let mut readers: Vec<_> = (0..2).map(|_| world.log.reader(&places).unwrap()).collect();
-    for reader in &mut readers {
-        let mut read = BTreeMap::<Place, Vec<u64>>::new();
-        let mut ended = BTreeSet::new();
-        eventually("all is read", || {
-            match reader.poll(Duration::from_millis(20)).unwrap() {
-                Event::Assigned(assigned) => {
-                    assert_eq!(assigned, places);
-                    for place in assigned {
-                        reader
-                            .start(place, Start::Offset(u64::from(place.partition) * 5))
-                            .unwrap();
+    World::each("reading alone", 4, |world| {
+        put(world, 20);
+        let places: Vec<_> = (0..4)
+            .map(|partition| Place {
+                topic: &SYSTEM_METRICS,
+                partition,
+            })
+            .collect();
+        let mut readers: Vec<_> = (0..2).map(|_| world.log.reader(&places).unwrap()).collect();
+        for reader in &mut readers {
+            let mut read = BTreeMap::<Place, Vec<u64>>::new();
+            let mut ended = BTreeSet::new();
+            eventually("all is read", || {
+                match reader.poll(Duration::from_millis(20)).unwrap() {
+                    Event::Assigned(assigned) => {
+                        assert_eq!(assigned, places);
+                        for place in assigned {
+                            reader
+                                .start(place, Start::Offset(u64::from(place.partition) * 5))
+                                .unwrap();
+                        }
                     }
+                    Event::Record(record) => {
+                        read.entry(record.place).or_default().push(record.offset)
+                    }
+                    Event::End(place) => drop(ended.insert(place)),
+                    _ => {}
                 }
-                Event::Record(record) => read.entry(record.place).or_default().push(record.offset),
-                Event::End(place) => drop(ended.insert(place)),
-                _ => {}
+                (ended.len() == 4).then_some(())
+            });
+            for place in &places {
+                assert_eq!(
+                    read[place],
+                    (u64::from(place.partition) * 5..20).collect::<Vec<_>>()
+                );
             }
-            (ended.len() == 4).then_some(())
-        });
-        for place in &places {
-            assert_eq!(
-                read[place],
-                (u64::from(place.partition) * 5..20).collect::<Vec<_>>()
-            );
         }
-    }
+    });
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forewarn_bus::{
-    CheckpointConfig, Checkpoints, KafkaLog, Log, Observe, Place, RunError, StageOptions, StopFlag,
-    Ticker, mint, run_stage,
+    CheckpointConfig, Checkpoints, Observe, Place, RunError, StageOptions, StopFlag, Ticker, mint,
+    run_stage,
 };
 use forewarn_messages::{
     Body, DEAD_LETTERS, DeadLetter, DeadReason, Headers, PROCESSED_METRICS, SYSTEM_METRICS,
@@ -47,7 +47,7 @@ impl Observe for Troubles {
 
 impl Running {
     fn start(world: &World, folder: &Path, options: StageOptions) -> Self {
-        let log = Arc::new(KafkaLog::connect(&world.config).unwrap());
+        let log = world.another();
         let (checkpoints, stop, troubles) = (
             checkpoints(folder),
             StopFlag::new(),
@@ -193,7 +193,7 @@ fn put(world: &World, partitions: u32, rounds: std::ops::Range<u32>) {
 
 #[test]
 fn killed_at_any_moment_a_stage_leaves_no_gap_and_repeats_the_same_bytes() {
-    let Some(world) = World::new("killing a stage", 3) else {
+    let Some(world) = World::kafka("killing a stage", 3) else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
@@ -202,7 +202,7 @@ fn killed_at_any_moment_a_stage_leaves_no_gap_and_repeats_the_same_bytes() {
     for round in 0..6_u32 {
         put(&world, 3, 2 + round * 60..62 + round * 60);
         let before = progress(&world);
-        let victim = Victim::stage(&world.config, "a", folder.path());
+        let victim = Victim::stage(world.config(), "a", folder.path());
         // Killed when it has begun to work on this round, at a moment that differs from round to round.
         eventually("it works", || (progress(&world) > before).then_some(()));
         std::thread::sleep(Duration::from_millis(u64::from(round) * 10));
@@ -238,43 +238,41 @@ fn progress(world: &World) -> u64 {
 
 #[test]
 fn without_any_checkpoint_what_is_in_the_output_is_not_appended_again() {
-    let Some(world) = World::new("suppressing repetitions", 2) else {
-        return;
-    };
-    put(&world, 2, 0..3);
-    for round in 1..4 {
-        // A folder of its own each time: it has to begin at the beginning.
-        let folder = tempfile::tempdir().unwrap();
-        let stage = Running::start(&world, folder.path(), options("a"));
-        assert_eq!(agree(&world, 2), 0);
-        put(&world, 2, round * 3..round * 3 + 3);
-        assert_eq!(agree(&world, 2), 0);
-        stage.stop();
-    }
+    World::each("suppressing repetitions", 2, |world| {
+        put(world, 2, 0..3);
+        for round in 1..4 {
+            // A folder of its own each time: it has to begin at the beginning.
+            let folder = tempfile::tempdir().unwrap();
+            let stage = Running::start(world, folder.path(), options("a"));
+            assert_eq!(agree(world, 2), 0);
+            put(world, 2, round * 3..round * 3 + 3);
+            assert_eq!(agree(world, 2), 0);
+            stage.stop();
+        }
+    });
 }
 
 #[test]
 fn a_damaged_checkpoint_costs_a_replay_and_nothing_else() {
-    let Some(world) = World::new("damaged checkpoints", 1) else {
-        return;
-    };
-    let folder = tempfile::tempdir().unwrap();
-    for round in 0..3 {
-        put(&world, 1, round * 3..round * 3 + 3);
-        let stage = Running::start(&world, folder.path(), options("a"));
-        assert_eq!(agree(&world, 1), 0);
-        stage.stop();
-        let mut files = checkpoint_files(folder.path());
-        assert!(!files.is_empty());
-        files.sort();
-        // The newest, then all.
-        for file in files.iter().rev().take(if round == 0 { 1 } else { 2 }) {
-            let mut bytes = std::fs::read(file).unwrap();
-            let middle = bytes.len() / 2;
-            bytes[middle] ^= 0x40;
-            std::fs::write(file, bytes).unwrap();
+    World::each("damaged checkpoints", 1, |world| {
+        let folder = tempfile::tempdir().unwrap();
+        for round in 0..3 {
+            put(world, 1, round * 3..round * 3 + 3);
+            let stage = Running::start(world, folder.path(), options("a"));
+            assert_eq!(agree(world, 1), 0);
+            stage.stop();
+            let mut files = checkpoint_files(folder.path());
+            assert!(!files.is_empty());
+            files.sort();
+            // The newest, then all.
+            for file in files.iter().rev().take(if round == 0 { 1 } else { 2 }) {
+                let mut bytes = std::fs::read(file).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 0x40;
+                std::fs::write(file, bytes).unwrap();
+            }
         }
-    }
+    });
 }
 
 fn checkpoint_files(folder: &Path) -> Vec<std::path::PathBuf> {
@@ -294,146 +292,142 @@ fn checkpoint_files(folder: &Path) -> Vec<std::path::PathBuf> {
 
 #[test]
 fn two_replicas_with_moves_between_them_make_what_one_makes() {
-    let Some(world) = World::new("two replicas", 4) else {
-        return;
-    };
-    let (folder_a, folder_b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    put(&world, 4, 0..2);
-    let a = Running::start(&world, folder_a.path(), options("a"));
-    agree(&world, 4);
-    let b = Running::start(&world, folder_b.path(), options("b"));
-    eventually("b has made checkpoints of its own", || {
-        put(&world, 4, 2..3);
-        (!checkpoint_files(folder_b.path()).is_empty()).then_some(())
+    World::each("two replicas", 4, |world| {
+        let (folder_a, folder_b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        put(world, 4, 0..2);
+        let a = Running::start(world, folder_a.path(), options("a"));
+        agree(world, 4);
+        let b = Running::start(world, folder_b.path(), options("b"));
+        eventually("b has made checkpoints of its own", || {
+            put(world, 4, 2..3);
+            (!checkpoint_files(folder_b.path()).is_empty()).then_some(())
+        });
+        a.stop();
+        put(world, 4, 3..6);
+        agree(world, 4);
+        b.stop();
     });
-    a.stop();
-    put(&world, 4, 3..6);
-    agree(&world, 4);
-    b.stop();
 }
 
 #[test]
 fn poison_goes_to_dead_letters_and_the_rest_goes_on() {
-    let Some(world) = World::new("poison", 1) else {
-        return;
-    };
-    let folder = tempfile::tempdir().unwrap();
-    put(&world, 1, 0..1);
-    let appender = world.log.appender().unwrap();
-    let mut garbled = batch("host", "m", &[1.0]).seal(None, None);
-    garbled.body = vec![0xff, b'{'];
-    appender
-        .append(&SYSTEM_METRICS, Some(0), None, garbled)
-        .unwrap();
-    world.put(
-        appender.as_ref(),
-        0,
-        &[
-            batch("host", "panic", &[1.0]),
-            batch("host", "large", &[1.0]),
-        ],
-    );
-    put(&world, 1, 1..2);
-    let stage = Running::start(&world, folder.path(), options("a"));
-    let letters = eventually("three letters", || {
-        Some(world.all(&DEAD_LETTERS, 0)).filter(|found| found.len() >= 3)
+    World::each("poison", 1, |world| {
+        let folder = tempfile::tempdir().unwrap();
+        put(world, 1, 0..1);
+        let appender = world.log.appender().unwrap();
+        let mut garbled = batch("host", "m", &[1.0]).seal(None, None);
+        garbled.body = vec![0xff, b'{'];
+        appender
+            .append(&SYSTEM_METRICS, Some(0), None, garbled)
+            .unwrap();
+        world.put(
+            appender.as_ref(),
+            0,
+            &[
+                batch("host", "panic", &[1.0]),
+                batch("host", "large", &[1.0]),
+            ],
+        );
+        put(world, 1, 1..2);
+        let stage = Running::start(world, folder.path(), options("a"));
+        let letters = eventually("three letters", || {
+            Some(world.all(&DEAD_LETTERS, 0)).filter(|found| found.len() >= 3)
+        });
+        let letters: Vec<_> = letters
+            .iter()
+            .map(|record| {
+                let pairs = record
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.as_slice()));
+                DeadLetter::decode(&Headers::from_pairs(pairs).unwrap(), &record.body).unwrap()
+            })
+            .collect();
+        let reasons: Vec<_> = letters.iter().map(|letter| letter.reason).collect();
+        assert_eq!(
+            reasons,
+            [
+                DeadReason::Body,
+                DeadReason::Panic,
+                DeadReason::RefusedByStore
+            ]
+        );
+        assert_eq!(
+            (letters[0].stage.as_str(), letters[0].topic.as_str()),
+            ("toy", "system_metrics")
+        );
+        let all = expected(world, 0);
+        let wanted: Vec<_> = all.iter().filter(|seen| seen.2.len() < 1_000_000).collect();
+        assert_eq!(wanted.len() + 1, all.len());
+        let found = eventually("the rest is there", || {
+            Some(output(world, 0).0).filter(|found| found.len() >= wanted.len())
+        });
+        assert_eq!(found.iter().collect::<Vec<_>>(), wanted);
+        stage.stop();
     });
-    let letters: Vec<_> = letters
-        .iter()
-        .map(|record| {
-            let pairs = record
-                .headers
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_slice()));
-            DeadLetter::decode(&Headers::from_pairs(pairs).unwrap(), &record.body).unwrap()
-        })
-        .collect();
-    let reasons: Vec<_> = letters.iter().map(|letter| letter.reason).collect();
-    assert_eq!(
-        reasons,
-        [
-            DeadReason::Body,
-            DeadReason::Panic,
-            DeadReason::RefusedByStore
-        ]
-    );
-    assert_eq!(
-        (letters[0].stage.as_str(), letters[0].topic.as_str()),
-        ("toy", "system_metrics")
-    );
-    let all = expected(&world, 0);
-    let wanted: Vec<_> = all.iter().filter(|seen| seen.2.len() < 1_000_000).collect();
-    assert_eq!(wanted.len() + 1, all.len());
-    let found = eventually("the rest is there", || {
-        Some(output(&world, 0).0).filter(|found| found.len() >= wanted.len())
-    });
-    assert_eq!(found.iter().collect::<Vec<_>>(), wanted);
-    stage.stop();
 }
 
 #[test]
 fn one_dead_letter_after_the_other_ends_the_stage() {
-    let Some(world) = World::new("too many dead", 1) else {
-        return;
-    };
-    let folder = tempfile::tempdir().unwrap();
-    put(&world, 1, 0..1);
-    let appender = world.log.appender().unwrap();
-    let poison: Vec<SystemMetric> = (0..30).map(|_| batch("host", "panic", &[1.0])).collect();
-    world.put(appender.as_ref(), 0, &poison);
-    let stage = Running::start(
-        &world,
-        folder.path(),
-        StageOptions {
-            dead_limit: 10,
-            ..options("a")
-        },
-    );
-    let error = stage.wait().unwrap_err();
-    assert!(
-        matches!(error, RunError::TooManyDead { count: 11, .. }),
-        "{error}"
-    );
-    assert_eq!(world.all(&DEAD_LETTERS, 0).len(), 11);
+    World::each("too many dead", 1, |world| {
+        let folder = tempfile::tempdir().unwrap();
+        put(world, 1, 0..1);
+        let appender = world.log.appender().unwrap();
+        let poison: Vec<SystemMetric> = (0..30).map(|_| batch("host", "panic", &[1.0])).collect();
+        world.put(appender.as_ref(), 0, &poison);
+        let stage = Running::start(
+            world,
+            folder.path(),
+            StageOptions {
+                dead_limit: 10,
+                ..options("a")
+            },
+        );
+        let error = stage.wait().unwrap_err();
+        assert!(
+            matches!(error, RunError::TooManyDead { count: 11, .. }),
+            "{error}"
+        );
+        assert_eq!(world.all(&DEAD_LETTERS, 0).len(), 11);
+    });
 }
 
 #[test]
 fn a_newer_writer_halts_its_partition_alone_and_readiness_says_so() {
-    let Some(world) = World::new("newer writers", 2) else {
-        return;
-    };
-    let folder = tempfile::tempdir().unwrap();
-    put(&world, 2, 0..1);
-    let appender = world.log.appender().unwrap();
-    let mut newer = batch("host", "m", &[1.0]).seal(None, None);
-    newer.headers.version = 60_000;
-    appender
-        .append(&SYSTEM_METRICS, Some(0), None, newer)
-        .unwrap();
-    appender.flush(LONG).unwrap();
-    let before = world.all(&SYSTEM_METRICS, 0).len() - 1;
-    put(&world, 2, 1..3);
-    let stage = Running::start(&world, folder.path(), options("a"));
-    let why = eventually("it is told", || {
-        stage
-            .troubles
-            .0
-            .lock()
-            .unwrap()
-            .iter()
-            .flatten()
-            .next()
-            .cloned()
+    World::each("newer writers", 2, |world| {
+        let folder = tempfile::tempdir().unwrap();
+        put(world, 2, 0..1);
+        let appender = world.log.appender().unwrap();
+        let mut newer = batch("host", "m", &[1.0]).seal(None, None);
+        newer.headers.version = 60_000;
+        appender
+            .append(&SYSTEM_METRICS, Some(0), None, newer)
+            .unwrap();
+        appender.flush(LONG).unwrap();
+        let before = world.all(&SYSTEM_METRICS, 0).len() - 1;
+        put(world, 2, 1..3);
+        let stage = Running::start(world, folder.path(), options("a"));
+        let why = eventually("it is told", || {
+            stage
+                .troubles
+                .0
+                .lock()
+                .unwrap()
+                .iter()
+                .flatten()
+                .next()
+                .cloned()
+        });
+        assert!(
+            why.contains("system_metrics/0") && why.contains("upgrade"),
+            "{why}"
+        );
+        let other = expected(world, 1);
+        eventually("the other goes on", || {
+            (output(world, 1).0.len() == other.len()).then_some(())
+        });
+        let halted = reference(0, None, &world.all(&SYSTEM_METRICS, 0)[..before]);
+        assert_eq!(output(world, 0).0.len(), halted.len());
+        stage.stop();
     });
-    assert!(
-        why.contains("system_metrics/0") && why.contains("upgrade"),
-        "{why}"
-    );
-    let other = expected(&world, 1);
-    eventually("the other goes on", || {
-        (output(&world, 1).0.len() == other.len()).then_some(())
-    });
-    let halted = reference(0, None, &world.all(&SYSTEM_METRICS, 0)[..before]);
-    assert_eq!(output(&world, 0).0.len(), halted.len());
-    stage.stop();
 }

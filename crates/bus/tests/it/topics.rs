@@ -23,7 +23,7 @@ fn services_that_start_together_make_the_topics_together() {
     };
     let starts: Vec<_> = (0..4)
         .map(|_| {
-            let log = KafkaLog::connect(&world.config).unwrap();
+            let log = KafkaLog::connect(world.config()).unwrap();
             std::thread::spawn(move || log.ensure_topics(3))
         })
         .collect();
@@ -54,14 +54,13 @@ fn services_that_start_together_make_the_topics_together() {
 
 #[test]
 fn another_number_of_partitions_is_refused_with_the_remedy() {
-    let Some(world) = World::new("refusing partitions", 2) else {
-        return;
-    };
-    let (_, problem) = problem(world.log.ensure_topics(5).unwrap_err());
-    assert!(
-        problem.contains("has 2 partitions but needs 5") && problem.contains("partitions = 2"),
-        "{problem}"
-    );
+    World::each("refusing partitions", 2, |world| {
+        let (_, problem) = problem(world.log.ensure_topics(5).unwrap_err());
+        assert!(
+            problem.contains("has 2 partitions but needs 5") && problem.contains("partitions = 2"),
+            "{problem}"
+        );
+    });
 }
 
 #[test]
@@ -90,7 +89,7 @@ fn more_replicas_than_brokers_are_refused_with_the_remedy() {
     };
     let log = KafkaLog::connect(&Config {
         replication_factor: 99,
-        ..world.config.clone()
+        ..world.config().clone()
     })
     .unwrap();
     let (_, problem) = problem(log.ensure_topics(1).unwrap_err());
