@@ -18,6 +18,7 @@ mod pipeline;
 pub mod relay;
 pub mod rows;
 mod run;
+pub mod service;
 
 pub use config::Config;
 pub use lead::{Lead, decode};

@@ -26,6 +26,7 @@ mod quality;
 mod resources;
 mod run;
 mod series;
+pub mod service;
 mod status;
 mod words;
 

@@ -17,6 +17,7 @@ pub mod recorder;
 mod recording;
 mod run;
 mod seldom;
+pub mod service;
 pub mod sources;
 mod status;
 #[cfg(test)]

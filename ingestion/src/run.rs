@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use forewarn_bus::{Appender, Log, Ticker, mint};
+use forewarn_bus::{Appender, LogAccess, Ticker, mint};
 use forewarn_service::Context;
 use forewarn_types::ResourceKey;
 
@@ -28,8 +28,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub async fn run(
     cx: &Context,
     config: Config,
-    log: Arc<dyn Log>,
-    partitions: u32,
+    log: LogAccess,
     recording: Recording,
 ) -> anyhow::Result<()> {
     let ready = cx.condition("log");
@@ -73,13 +72,12 @@ pub async fn run(
     // Replicas on one host listen on different ports, and keep them over a restart.
     let instance = cx.instance_on(port);
 
-    let (appender, ids) = {
-        let log = Arc::clone(&log);
+    let (log, appender, ids) = {
         let opening = tokio::task::spawn_blocking(move || {
-            log.ensure_topics(partitions)?;
+            let log = log.open()?;
             let appender = log.appender()?;
             let ids = mint(log.as_ref(), appender.as_ref())?;
-            anyhow::Ok((appender, ids))
+            anyhow::Ok((log, appender, ids))
         });
         tokio::select! {
             opened = opening => opened.context("opening the log panicked")?.context("cannot open the log")?,

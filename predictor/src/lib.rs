@@ -5,3 +5,4 @@
 
 pub mod live;
 pub mod projector;
+pub mod service;

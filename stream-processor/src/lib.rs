@@ -4,6 +4,7 @@
 
 mod config;
 mod processor;
+pub mod service;
 
 pub use config::StepConfig;
 pub use processor::Processor;

@@ -17,6 +17,8 @@ pub enum Service {
     Alerter,
     /// Makes models.
     Trainer,
+    /// All of them in one process, on a log of its own.
+    Whole,
 }
 
 impl Service {
@@ -37,6 +39,14 @@ impl Service {
             Self::Predictor => "predictor",
             Self::Alerter => "alerter",
             Self::Trainer => "trainer",
+            Self::Whole => "whole",
+        }
+    }
+
+    fn binary(self) -> String {
+        match self {
+            Self::Whole => "forewarn".to_owned(),
+            part => format!("forewarn-{}", part.name()),
         }
     }
 }
@@ -53,7 +63,7 @@ pub fn find(service: Service) -> anyhow::Result<PathBuf> {
         .skip(1)
         .find(|folder| !folder.ends_with("deps"))
         .context("no folder above")?;
-    let path = profile.join(format!("forewarn-{}", service.name()));
+    let path = profile.join(service.binary());
     if !path.is_file() {
         bail!(
             "{} is not there: run `cargo build --workspace` first",

@@ -310,7 +310,7 @@ impl Driver<'_> {
             Service::StreamProcessor => self.probe.processed()?.iter().sum(),
             Service::Predictor => self.probe.judged()?.iter().sum(),
             Service::Alerter => self.probe.alerted(world)?.iter().sum(),
-            Service::Trainer => anyhow::bail!("the trainer does not work on the log"),
+            Service::Trainer | Service::Whole => anyhow::bail!("it has no work of its own"),
         })
     }
 
@@ -334,7 +334,7 @@ impl Driver<'_> {
                     &behind,
                 )
             }
-            Service::Trainer => anyhow::bail!("the trainer does not work on the log"),
+            Service::Trainer | Service::Whole => anyhow::bail!("it has no work of its own"),
         })
     }
 

@@ -34,8 +34,16 @@ impl Probe {
     /// # Errors
     /// When the log or the ledger cannot be reached.
     pub fn new(world: &World) -> anyhow::Result<Self> {
+        Self::of(world, world.log()?)
+    }
+
+    /// Looks at another log than the world's.
+    ///
+    /// # Errors
+    /// When the ledger cannot be reached.
+    pub fn of(world: &World, log: Arc<dyn Log>) -> anyhow::Result<Self> {
         Ok(Self {
-            log: world.log()?,
+            log,
             postgres: world.postgres()?,
             partitions: crate::PARTITIONS,
         })

@@ -21,6 +21,8 @@ pub struct Process {
     log: PathBuf,
     settings: PathBuf,
     environment: Vec<(String, String)>,
+    /// What it is called with, before the settings.
+    pub arguments: Vec<String>,
     child: Option<Child>,
     /// How often it was started.
     pub starts: u32,
@@ -42,6 +44,7 @@ impl Process {
             log,
             settings,
             environment,
+            arguments: Vec::new(),
             child: None,
             starts: 0,
         }
@@ -64,6 +67,7 @@ impl Process {
             .open(&self.log)
             .context("open the log of a service")?;
         let mut command = Command::new(binaries::find(self.service)?);
+        command.args(&self.arguments);
         command.arg("--config").arg(&self.settings);
         // Nothing of the developer's own environment reaches the services of a test.
         command.env_clear();

@@ -115,7 +115,32 @@ pub fn reach(
         world.supervise()?;
         Ok(probe.processed()? == ends && probe.judged()? == ends)
     })?;
-    // Read again: a model may have been refused in the meantime.
+    let mut verdict = at_rest(world, probe, recording, ledger_path, patience)?;
+    report.add(std::mem::take(&mut verdict.report));
+    verdict.report = report;
+    Ok(verdict)
+}
+
+/// Compares log and ledger with the reference, when nobody appends any more.
+///
+/// # Errors
+/// When a store cannot be read, or the stages have not come to the end of the log.
+pub fn at_rest(
+    world: &mut World,
+    probe: &Probe,
+    recording: &Recording,
+    ledger_path: &Path,
+    patience: Duration,
+) -> anyhow::Result<Verdict> {
+    let ends = probe.roots()?;
+    for (who, reached) in [
+        ("stream-processor", probe.processed()?),
+        ("predictor", probe.judged()?),
+    ] {
+        anyhow::ensure!(reached == ends, "{who} stands at {reached:?} of {ends:?}");
+    }
+    let mut report = Report::default();
+    // A model may have been refused until now.
     let pipeline = self::pipeline(world, probe)?;
     let roots = Roots::of_log(probe.log())?;
     let logged = LoggedSamples::of(&roots);
@@ -201,7 +226,10 @@ fn acknowledged(
 }
 
 /// Reads InfluxDB until it holds what it must, or patience ends; the last comparison counts.
-fn influxdb(world: &mut World, wanted: &Points, patience: Duration) -> anyhow::Result<Report> {
+///
+/// # Errors
+/// When InfluxDB cannot be asked, or nothing is wanted.
+pub fn influxdb(world: &mut World, wanted: &Points, patience: Duration) -> anyhow::Result<Report> {
     let store = world.influxdb()?;
     let (first, last) = wanted.span().context("the reference has no points")?;
     let mut report = Report::default();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use forewarn_bus::embedded::{self, EmbeddedLog};
 use forewarn_bus::{KafkaLog, Log};
 
 use forewarn_config::{Environment, Settings};
@@ -203,12 +204,32 @@ impl World {
                 self.models_path().display().to_string(),
             ),
         ];
-        let listen = match service {
-            Service::Ingestion => Some("FOREWARN__INGESTION__LISTEN"),
-            Service::Trainer => Some("FOREWARN__TRAINER__LISTEN"),
-            Service::StreamProcessor | Service::Predictor | Service::Alerter => None,
+        let listens: &[(&str, u16)] = match service {
+            Service::Ingestion => &[("INGESTION", port)],
+            Service::Trainer => &[("TRAINER", port)],
+            // Samples come in where its pages are; the pages of the whole, and those of others, wherever there is room.
+            Service::Whole => &[("INGESTION", port), ("TRAINER", 0), ("API", 0)],
+            Service::StreamProcessor | Service::Predictor | Service::Alerter => &[],
         };
-        environment.extend(listen.map(|name| (name.to_owned(), format!("127.0.0.1:{port}"))));
+        environment.extend(listens.iter().map(|(section, port)| {
+            (
+                format!("FOREWARN__{section}__LISTEN"),
+                format!("127.0.0.1:{port}"),
+            )
+        }));
+        if service == Service::Whole {
+            environment[0].1 = "0".to_owned();
+            environment.extend([
+                (
+                    "FOREWARN__EMBEDDED__PATH".to_owned(),
+                    self.log_path().display().to_string(),
+                ),
+                (
+                    "FOREWARN__EMBEDDED__PARTITIONS".to_owned(),
+                    PARTITIONS.to_string(),
+                ),
+            ]);
+        }
         environment
     }
 
@@ -216,6 +237,24 @@ impl World {
     #[must_use]
     pub fn models_path(&self) -> PathBuf {
         self.folder.join("models")
+    }
+
+    /// Where the log of [`Service::Whole`] lies.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    /// Opens the log of [`Service::Whole`], which must not run.
+    ///
+    /// # Errors
+    /// When it runs, or the folder is damaged.
+    pub fn embedded_log(&self) -> anyhow::Result<EmbeddedLog> {
+        Ok(EmbeddedLog::open(&embedded::Config {
+            path: self.log_path(),
+            partitions: PARTITIONS,
+            ..embedded::Config::default()
+        })?)
     }
 
     /// Does what an orchestrator does: a service that found that only a new process helps (its exit code says so) is

@@ -11,6 +11,7 @@ mod desk;
 mod pages;
 mod pass;
 mod run;
+pub mod service;
 mod training;
 
 pub use candidates::{Candidate, candidates, flagged};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use forewarn_bus::{Config as LogConfig, KafkaLog, Log};
+use forewarn_bus::LogAccess;
 use forewarn_service::Context;
 use forewarn_store::postgres::Postgres;
 
@@ -30,7 +30,7 @@ pub async fn run(
     trainer: Trainer,
     config: &crate::Config,
     postgres: Postgres,
-    log: LogConfig,
+    log: LogAccess,
 ) -> anyhow::Result<()> {
     let desk = Arc::new(Desk::new(postgres));
     let (ready, obeying) = (cx.condition("stores"), cx.watch("commands"));
@@ -43,9 +43,15 @@ pub async fn run(
     let (runtime, stop) = (tokio::runtime::Handle::current(), cx.stop().clone());
     let (instance, counter) = (cx.instance_on(port), Arc::clone(&desk));
     cx.spawn_thread("commands", move || {
-        let kafka = KafkaLog::connect(&log)?;
-        kafka.ensure_topics(log.partitions)?;
-        Ok(obey(&kafka, counter, runtime, &instance, &stop, &obeying)?)
+        let log = log.open()?;
+        Ok(obey(
+            log.as_ref(),
+            counter,
+            runtime,
+            &instance,
+            &stop,
+            &obeying,
+        )?)
     })?;
 
     ready.met();

@@ -43,8 +43,8 @@ pub use identity::{Ticker, log_id, mint};
 pub use intake::Unreadable;
 pub use kafka::{Config, KafkaLog};
 pub use log::{
-    AppendError, Appender, BusError, Consumer, Event, Log, Place, Position, Receipt, Record, Start,
-    Subscription,
+    AppendError, Appender, BusError, Consumer, Event, Log, LogAccess, Place, Position, Receipt,
+    Record, Start, Subscription,
 };
 pub use partition::{Applied, Derived, Halt, Partition};
 pub use run::{Observe, RunError, StopFlag};

@@ -337,3 +337,44 @@ pub trait Log: Send + Sync {
     /// [`BusError`] when the settings are refused.
     fn subscribe(&self, subscription: Subscription) -> Result<Box<dyn Consumer>, BusError>;
 }
+
+/// How a service gets at the log, whichever it is. Clones lead to the same log.
+#[derive(Clone)]
+pub struct LogAccess {
+    open: Arc<dyn Fn() -> Result<Arc<dyn Log>, BusError> + Send + Sync>,
+    retention: Duration,
+}
+
+impl LogAccess {
+    pub(crate) fn new(
+        retention: Duration,
+        open: impl Fn() -> Result<Arc<dyn Log>, BusError> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            open: Arc::new(open),
+            retention,
+        }
+    }
+
+    /// Opens it, with all its topics. Blocks until it is there, or gives up.
+    ///
+    /// # Errors
+    /// [`BusError`] when it cannot be reached, or is not as it is configured.
+    pub fn open(&self) -> Result<Arc<dyn Log>, BusError> {
+        (self.open)()
+    }
+
+    /// For how long it keeps records at least.
+    #[must_use]
+    pub const fn retention(&self) -> Duration {
+        self.retention
+    }
+}
+
+impl fmt::Debug for LogAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogAccess")
+            .field("retention", &self.retention)
+            .finish_non_exhaustive()
+    }
+}

@@ -29,6 +29,8 @@ pub const SECTIONS: &[&str] = &[
     "feature_sets",
     "models",
     "trainer",
+    "forewarn",
+    "embedded",
 ];
 
 /// After so many mistakes in one section the rest is left for the next run.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, FromArgMatches, Parser};
 
 /// Said at the end of `--help`.
-const AFTER_HELP: &str = "\
+pub const AFTER_HELP: &str = "\
 Settings, the stronger below:
   compiled-in defaults
   the first of ./forewarn.toml, ~/.config/forewarn/config.toml, /etc/forewarn/forewarn.toml (or FOREWARN_CONFIG, or --config)

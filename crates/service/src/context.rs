@@ -24,7 +24,11 @@ use crate::telemetry::LogLevel;
 
 /// A service's door to its shell. Clones are the same door.
 #[derive(Clone)]
-pub struct Context(pub(crate) Arc<Shared>);
+pub struct Context {
+    pub(crate) shared: Arc<Shared>,
+    /// Whose door it is, where a process is several services at once.
+    role: Option<&'static str>,
+}
 
 /// What the parts of the shell share.
 pub(crate) struct Shared {
@@ -42,17 +46,42 @@ pub(crate) struct Shared {
 }
 
 impl Context {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, role: None }
+    }
+
+    /// The door of one service among several in this process: its loops, conditions and components bear its name.
+    #[must_use]
+    pub fn role(&self, name: &'static str) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            role: Some(name),
+        }
+    }
+
     /// The service's name, such as `alerter`.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.0.name
+        self.role.unwrap_or(self.shared.name)
+    }
+
+    /// A name that no other service in this process has.
+    fn own(&self, name: impl Into<String>) -> String {
+        let name = name.into();
+        match self.role {
+            Some(role) if role != name => format!("{role}/{name}"),
+            _ => name,
+        }
     }
 
     /// This replica's name among its like, the same after a restart, so that it gets its partitions of the log back
     /// without waiting: `service.instance`, else the host's name and the port of the health pages.
     #[must_use]
     pub fn instance(&self) -> String {
-        let port = self.0.port.map(|usual| self.0.config.port.unwrap_or(usual));
+        let port = self
+            .shared
+            .port
+            .map(|usual| self.shared.config.port.unwrap_or(usual));
         self.named(port)
     }
 
@@ -63,7 +92,7 @@ impl Context {
     }
 
     fn named(&self, port: Option<u16>) -> String {
-        if let Some(instance) = &self.0.config.instance {
+        if let Some(instance) = &self.shared.config.instance {
             return instance.clone();
         }
         let host = rustix::system::uname();
@@ -77,24 +106,24 @@ impl Context {
     /// The flag that is set when the service has to end, for threads; give a clone to every loop over the log.
     #[must_use]
     pub fn stop(&self) -> &StopFlag {
-        self.0.stop.flag()
+        self.shared.stop.flag()
     }
 
     /// Resolves when the service has to end, for tasks.
     pub async fn stopped(&self) {
-        self.0.stop.asked().await;
+        self.shared.stop.asked().await;
     }
 
     /// A sign of life for a loop; `/live` and the watchdog know it by `name`.
     #[must_use]
     pub fn progress(&self, name: impl Into<String>) -> Progress {
-        self.0.loops.watch(name)
+        self.shared.loops.watch(self.own(name))
     }
 
     /// A condition for being ready, not met at first. Name them all before connecting to anything.
     #[must_use]
     pub fn condition(&self, name: &str) -> Condition {
-        self.0.conditions.get(name)
+        self.shared.conditions.get(&self.own(name))
     }
 
     /// Sign of life and condition in one, for a loop over the log. It is ready once it has beaten.
@@ -115,9 +144,9 @@ impl Context {
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        let (name, shared) = (name.into(), Arc::clone(&self.0));
+        let (name, shared) = (self.own(name), Arc::clone(&self.shared));
         shared.components.started(&name);
-        self.0.runtime.spawn(async move {
+        self.shared.runtime.spawn(async move {
             let ending = Ending::of(AssertUnwindSafe(task).catch_unwind().await);
             shared.components.ended(&name, ending, &shared.stop);
         });
@@ -132,9 +161,9 @@ impl Context {
     where
         F: FnOnce() -> anyhow::Result<()> + Send + 'static,
     {
-        let (name, shared) = (name.into(), Arc::clone(&self.0));
+        let (name, shared) = (self.own(name), Arc::clone(&self.shared));
         let thread = std::thread::Builder::new().name(name.clone());
-        self.0.components.started(&name);
+        self.shared.components.started(&name);
         let spawned = thread.spawn({
             let name = name.clone();
             move || {
@@ -145,9 +174,9 @@ impl Context {
             }
         });
         if let Err(error) = spawned {
-            self.0
+            self.shared
                 .components
-                .ended(&name, Ending::Returned(Ok(())), &self.0.stop);
+                .ended(&name, Ending::Returned(Ok(())), &self.shared.stop);
             return Err(error).with_context(|| format!("cannot start the thread {name}"));
         }
         Ok(())
@@ -170,8 +199,8 @@ impl Context {
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
-            .field("service", &self.0.name)
-            .field("running", &self.0.components.running())
+            .field("service", &self.shared.name)
+            .field("running", &self.shared.components.running())
             .finish()
     }
 }

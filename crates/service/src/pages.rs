@@ -35,7 +35,7 @@ pub(crate) fn router(cx: Context) -> Router {
 
 /// Whether the loops still turn over. Says nothing about Kafka or the databases: starting again would not bring them.
 async fn live(State(cx): State<Context>) -> Response {
-    let late = cx.0.loops.silent(cx.0.config.late_after);
+    let late = cx.shared.loops.silent(cx.shared.config.late_after);
     if late.is_empty() {
         return axum::Json(json!({ "live": true })).into_response();
     }
@@ -52,8 +52,8 @@ async fn live(State(cx): State<Context>) -> Response {
 
 /// Whether the service takes work, and what it lacks if not.
 async fn ready(State(cx): State<Context>) -> Response {
-    let mut lacking = cx.0.conditions.lacking();
-    if cx.0.stop.since().is_some() {
+    let mut lacking = cx.shared.conditions.lacking();
+    if cx.shared.stop.since().is_some() {
         lacking.push(("stop".to_owned(), "the service is stopping".to_owned()));
     }
     if lacking.is_empty() {
@@ -72,7 +72,7 @@ async fn ready(State(cx): State<Context>) -> Response {
 
 /// All metrics in Prometheus' text format.
 async fn metrics(State(cx): State<Context>) -> impl IntoResponse {
-    let text = cx.0.metrics.render() + &process::render();
+    let text = cx.shared.metrics.render() + &process::render();
     (
         [(
             header::CONTENT_TYPE,
@@ -84,7 +84,7 @@ async fn metrics(State(cx): State<Context>) -> impl IntoResponse {
 
 /// Changes what is logged until the process ends: `curl -X PUT -d 'info,forewarn_bus=debug' …/log-level`.
 async fn log_level(State(cx): State<Context>, filter: String) -> Response {
-    match cx.0.log_level.set(filter.trim()) {
+    match cx.shared.log_level.set(filter.trim()) {
         Ok(()) => {
             tracing::info!(log_level = filter.trim(), "log level changed");
             axum::Json(json!({ "log_level": filter.trim() })).into_response()

@@ -69,7 +69,16 @@ impl Service {
         configure: impl FnOnce(&mut Settings) -> C,
         body: impl AsyncFnOnce(Context, C) -> anyhow::Result<()>,
     ) -> ExitCode {
-        let args = Args::of_process(self.name, self.about);
+        self.main_with(&Args::of_process(self.name, self.about), configure, body)
+    }
+
+    /// The same with arguments that were read before, by a program that takes more of them.
+    pub fn main_with<C>(
+        self,
+        args: &Args,
+        configure: impl FnOnce(&mut Settings) -> C,
+        body: impl AsyncFnOnce(Context, C) -> anyhow::Result<()>,
+    ) -> ExitCode {
         // Settings come before logging: a mistake in them has to be readable on a bare terminal.
         let read = Settings::load(
             args.config.as_deref(),
@@ -140,7 +149,7 @@ impl Service {
             settings = file,
             "starting"
         );
-        let code = runtime.block_on(self.live(Context(shared), config, body));
+        let code = runtime.block_on(self.live(Context::new(shared), config, body));
         // Whatever still runs has had its time to drain.
         runtime.shutdown_background();
         Ok(ExitCode::from(code))
@@ -153,7 +162,7 @@ impl Service {
         config: C,
         body: impl AsyncFnOnce(Context, C) -> anyhow::Result<()>,
     ) -> u8 {
-        let shared = Arc::clone(&cx.0);
+        let shared = Arc::clone(&cx.shared);
         let guards = async {
             let signals = Signals::new()?;
             tokio::spawn(signals.obey(cx.clone()));
@@ -242,8 +251,8 @@ impl Signals {
                 _ = self.interrupt.recv() => ("SIGINT", true),
                 _ = self.terminate.recv() => ("SIGTERM", false),
             };
-            if cx.0.stop.ask() {
-                let drain = forewarn_config::duration::format(cx.0.config.drain);
+            if cx.shared.stop.ask() {
+                let drain = forewarn_config::duration::format(cx.shared.config.drain);
                 tracing::info!(
                     signal = name,
                     "stopping; up to {drain} to finish what is begun"

@@ -19,6 +19,9 @@ const BUCKETS_SECONDS: [f64; 16] = [
 /// Counts and sizes of batches.
 const BUCKETS_COUNT: [f64; 8] = [1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16_384.0];
 
+/// Libraries that tell of every file they open. Whoever names them in the settings hears them.
+const QUIET: &str = "fjall=warn,lsm_tree=warn,refinery_core=warn";
+
 /// The handle that changes what is logged.
 #[derive(Clone, Debug)]
 pub(crate) struct LogLevel(reload::Handle<EnvFilter, Registry>);
@@ -56,7 +59,8 @@ pub(crate) fn parse_filter(text: &str) -> Result<EnvFilter, String> {
             return Err(wrong(&format!("`{part}` is not a level")));
         }
     }
-    EnvFilter::try_new(parts.join(",")).map_err(|error| wrong(&error.to_string()))
+    let words = format!("{QUIET},{}", parts.join(","));
+    EnvFilter::try_new(words).map_err(|error| wrong(&error.to_string()))
 }
 
 /// Begins to log to standard error.

@@ -5,6 +5,7 @@ mod exactness;
 mod models;
 mod recordings;
 mod replicas;
+mod whole;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -37,3 +37,62 @@ impl Default for Config {
         }
     }
 }
+
+/// Partitions beyond this are a slip of the finger: each costs memory, and one process has only so many threads.
+const PARTITIONS_MAX: u32 = 64;
+
+impl Config {
+    /// Every mistake, as the key within the section and what is wrong with its value.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<(&'static str, String)> {
+        let mut mistakes = Vec::new();
+        let mut check = |key, is_fine: bool, problem: String| {
+            if !is_fine {
+                mistakes.push((key, problem));
+            }
+        };
+        check(
+            "path",
+            !self.path.as_os_str().is_empty(),
+            "is empty; name a folder".to_owned(),
+        );
+        check(
+            "partitions",
+            (1..=PARTITIONS_MAX).contains(&self.partitions),
+            format!("is {}; it has to be 1 to {PARTITIONS_MAX}", self.partitions),
+        );
+        check(
+            "retention",
+            self.retention >= Duration::from_secs(3600),
+            "is below an hour; stages could not catch up after an outage".to_owned(),
+        );
+        check(
+            "partition_bytes_max",
+            self.partition_bytes_max >= 64 << 20,
+            "must be at least \"64MiB\": less is gone before it is read".to_owned(),
+        );
+        mistakes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_have_no_mistake_and_every_mistake_is_named() {
+        assert_eq!(Config::default().mistakes(), []);
+        let wrong = Config {
+            path: PathBuf::new(),
+            partitions: 0,
+            retention: Duration::ZERO,
+            partition_bytes_max: 1,
+            free_bytes_min: 0,
+        };
+        let keys: Vec<_> = wrong.mistakes().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(
+            keys,
+            ["path", "partitions", "retention", "partition_bytes_max"]
+        );
+    }
+}

@@ -25,7 +25,7 @@ use self::groups::Groups;
 use self::store::Store;
 use self::writer::Queue;
 use crate::log::Order;
-use crate::{Appender, BusError, Consumer, Log, Place, Record, Subscription};
+use crate::{Appender, BusError, Consumer, Log, LogAccess, Place, Record, Subscription};
 
 /// The clock that stamps records: the log's time.
 pub type Clock = Arc<dyn Fn() -> LogTime + Send + Sync>;
@@ -67,6 +67,15 @@ impl EmbeddedLog {
             queue,
             groups: Arc::default(),
         })))
+    }
+}
+
+impl EmbeddedLog {
+    /// Gives this log to whoever asks.
+    #[must_use]
+    pub fn access(&self) -> LogAccess {
+        let log = self.clone();
+        LogAccess::new(self.0.store.retention(), move || Ok(Arc::new(log.clone())))
     }
 }
 

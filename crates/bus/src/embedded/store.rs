@@ -145,6 +145,10 @@ impl Store {
         })
     }
 
+    pub(super) fn retention(&self) -> std::time::Duration {
+        self.config.retention
+    }
+
     pub(super) fn partitions(&self, topic: &Topic) -> u32 {
         topic.partitions.count(self.partitions)
     }

@@ -28,7 +28,7 @@ use self::appender::KafkaAppender;
 use self::consumer::KafkaConsumer;
 use self::reading::Readers;
 use crate::log::Order;
-use crate::{Appender, BusError, Consumer, Log, Place, Record, Subscription};
+use crate::{Appender, BusError, Consumer, Log, LogAccess, Place, Record, Subscription};
 
 /// Kafka as the log.
 pub struct KafkaLog {
@@ -45,6 +45,16 @@ impl fmt::Debug for KafkaLog {
 }
 
 impl KafkaLog {
+    /// Connects when it is asked to, and makes the topics that are missing.
+    #[must_use]
+    pub fn access(config: Config) -> LogAccess {
+        LogAccess::new(config.retention, move || {
+            let log = Self::connect(&config)?;
+            log.ensure_topics(config.partitions)?;
+            Ok(Arc::new(log))
+        })
+    }
+
     /// Prepares the connection. Servers that are not there yet are waited for in [`Log::ensure_topics`], so services
     /// may start before Kafka.
     ///

@@ -1,0 +1,36 @@
+//! The service as its settings describe it.
+
+use forewarn_config::Settings;
+use forewarn_service::Context;
+use forewarn_store::influxdb::{Config as InfluxConfig, InfluxDb};
+use forewarn_store::postgres::Config as PostgresConfig;
+
+use crate::{App, Config, Ledger};
+
+/// The sections that this service reads.
+#[derive(Debug)]
+pub struct Sections {
+    api: Config,
+    postgres: PostgresConfig,
+    influxdb: InfluxConfig,
+}
+
+/// Reads them; what is wrong is remembered by `settings`.
+pub fn configure(settings: &mut Settings) -> Sections {
+    Sections {
+        api: settings.checked("api", Config::mistakes),
+        postgres: settings.checked("postgres", PostgresConfig::mistakes),
+        influxdb: settings.checked("influxdb", InfluxConfig::mistakes),
+    }
+}
+
+/// Starts everything and returns; the parts end when the service is asked to stop.
+///
+/// # Errors
+/// When a store cannot be used as it is configured, or the address cannot be had.
+pub async fn start(cx: Context, sections: Sections) -> anyhow::Result<()> {
+    let ledger = Ledger::open(&sections.postgres, &sections.api)?;
+    let influxdb = InfluxDb::open(&sections.influxdb)?;
+    let app = App::new(sections.api, ledger, influxdb, &sections.influxdb);
+    crate::run(&cx, app).await
+}
