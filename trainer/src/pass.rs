@@ -43,6 +43,9 @@ pub struct Summary {
     pub trainings: Vec<Outcome>,
     /// Resources whose turn did not come within the budget; they come first next time.
     pub left: usize,
+    /// Whether it ended early, because somebody waits for an order.
+    #[serde(skip)]
+    pub gave_way: bool,
 }
 
 /// Why a pass did not begin, or broke off.
@@ -93,7 +96,7 @@ impl Trainer {
         Self { workshop, sets }
     }
 
-    /// Trains whoever is due, or what was ordered.
+    /// Trains whoever is due, or what was ordered. Between two trainings that are due, orders go first.
     ///
     /// # Errors
     /// [`PassError`]; what was trained by then stays.
@@ -136,8 +139,11 @@ impl Trainer {
             if begun.elapsed() > config.pass_max {
                 break;
             }
-            // The lock's own connection may have died, and somebody else begun.
-            session.query_one("SELECT 1", &[]).await?;
+            // Asked each time: the lock's own connection may have died, and somebody else begun.
+            if orders::next(&**session).await?.is_some() && order.is_none() {
+                summary.gave_way = true;
+                break;
+            }
             let outcome = self.workshop.train(candidate, set, command).await?;
             summary.left -= 1;
             tell(&outcome);

@@ -104,7 +104,12 @@ async fn work(
                 left = summary.left,
                 "pass ended"
             );
-            *next = tokio::time::Instant::now() + every;
+            if summary.gave_way {
+                // Right after the orders.
+                *next = tokio::time::Instant::now();
+            } else {
+                *next = tokio::time::Instant::now() + every;
+            }
             Ok(())
         }
         Err(PassError::Store(error)) => Err(error),

@@ -105,3 +105,20 @@ async fn an_order_trains_whom_it_names_due_or_not_and_its_runs_bear_it() {
     ));
     world.end().await;
 }
+
+#[tokio::test]
+async fn what_is_due_gives_way_to_an_order() {
+    let Some(world) = World::new("giving way").await else {
+        return;
+    };
+    world.live("web-01", 2_400, 0.0).await;
+    let session = world.postgres.session().await.expect("a connection");
+    let waiting = order(None);
+    orders::put(&*session, &waiting).await.expect("written");
+    let hourly = world.trainer.pass(None).await.expect("a pass");
+    assert!(hourly.gave_way && hourly.trainings.is_empty() && hourly.left == 1);
+    let ordered = world.trainer.pass(Some(&waiting)).await.expect("a pass");
+    assert!(!ordered.gave_way && ordered.trainings.len() == 1);
+    session.give_back();
+    world.end().await;
+}
