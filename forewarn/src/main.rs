@@ -4,21 +4,27 @@
 //! difference to them who else is in the process; here it is decided which log that is.
 
 mod config;
+mod postgres;
 mod roles;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use forewarn_bus::embedded::{Config as EmbeddedConfig, EmbeddedLog};
 use forewarn_bus::{Config as KafkaConfig, KafkaLog, LogAccess};
-use forewarn_config::Settings;
-use forewarn_service::{Args, Context, Service};
+use forewarn_config::{Environment, Settings};
+use forewarn_service::{Args, Context, EXIT_INTERNAL, Service};
 
-use crate::config::{Config, Kind};
+use crate::config::{Config, Ledger, Log};
+use crate::postgres::Place;
 use crate::roles::{Role, Sections};
 
 /// The port of the health pages, which tell of all roles.
 const PORT: u16 = 8000;
+
+/// How often it is looked whether PostgreSQL still runs.
+const LOOK: Duration = Duration::from_millis(200);
 
 const ABOUT: &str = "Predicts what will fail, when and why. All services in one process.";
 
@@ -46,18 +52,44 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let (mut roles, args) = match cli.command {
+    let (mut roles, mut args) = match cli.command {
         None => (Role::ALL.to_vec(), cli.args),
         Some(Command::Run { roles, args }) => (roles, args),
     };
     // In the order in which samples pass them, each once.
     roles.sort_unstable();
     roles.dedup();
+    let ledger = roles.iter().any(|role| role.has_ledger());
+    let place = match ledger.then(|| own_postgres(&mut args)).transpose() {
+        Ok(place) => place.flatten(),
+        Err(error) => {
+            eprintln!("{error:#}");
+            return ExitCode::from(EXIT_INTERNAL);
+        }
+    };
     Service::new("forewarn", PORT, ABOUT).main_with(
         &args,
         |settings| configure(settings, &roles),
-        run,
+        async |cx, everything| run(cx, everything, place).await,
     )
+}
+
+/// Where this process has a PostgreSQL of its own, if it is to; the services are told its address as if by a flag.
+fn own_postgres(args: &mut Args) -> anyhow::Result<Option<Place>> {
+    let environment = Environment::of_process();
+    // What is wrong with the settings is told when they are read for good.
+    let Ok(mut settings) = Settings::load(args.config.as_deref(), &environment, &args.overrides)
+    else {
+        return Ok(None);
+    };
+    let config: Config = settings.section("forewarn");
+    if args.check || settings.finish().is_err() || config.postgres == Ledger::Server {
+        return Ok(None);
+    }
+    let place = Place::find(&config.postgres_path, config.postgres_programs.as_deref())?;
+    args.overrides
+        .push(("postgres.url".to_owned(), place.url()));
+    Ok(Some(place))
 }
 
 /// What the process reads of the settings.
@@ -77,17 +109,46 @@ fn configure(settings: &mut Settings, roles: &[Role]) -> Everything {
     }
 }
 
-async fn run(cx: Context, everything: Everything) -> anyhow::Result<()> {
+async fn run(cx: Context, everything: Everything, place: Option<Place>) -> anyhow::Result<()> {
     let log = match everything.config.log {
-        Kind::Kafka => KafkaLog::access(everything.kafka),
-        Kind::Embedded => open(everything.embedded).await?,
+        Log::Kafka => KafkaLog::access(everything.kafka),
+        Log::Embedded => open(everything.embedded).await?,
     };
+    // After the log: whose folder it is, is told at once there.
+    if let Some(place) = place {
+        start(&cx, place).await?;
+    }
     for sections in everything.roles {
         let role = sections.role();
         tracing::info!(role = role.name(), "starting");
         sections.start(cx.role(role.name()), log.clone()).await?;
     }
     Ok(())
+}
+
+/// Starts the PostgreSQL of this process, and watches it. It is not stopped: it goes when this process has gone, and so
+/// outlives everybody who still has something to write.
+async fn start(cx: &Context, place: Place) -> anyhow::Result<()> {
+    let starting = place.clone();
+    let mut server = tokio::task::spawn_blocking(move || starting.start()).await??;
+    tracing::info!(
+        process = server.id(),
+        address = place.url(),
+        "PostgreSQL runs beside"
+    );
+    let stop = cx.stop().clone();
+    cx.spawn_thread("postgres", move || {
+        while !stop.is_stopped() {
+            if let Some(status) = server.try_wait()? {
+                anyhow::bail!("PostgreSQL ended with {status}");
+            }
+            std::thread::sleep(LOOK);
+        }
+        // Its pipe stays open until the process ends.
+        std::mem::forget(server);
+        Ok(())
+    })?;
+    place.prepare().await
 }
 
 /// Opening reads the journal, which may take a while.

@@ -43,6 +43,11 @@ impl Role {
         }
     }
 
+    /// Whether it keeps or reads rows in PostgreSQL.
+    pub(crate) const fn has_ledger(self) -> bool {
+        !matches!(self, Self::Ingestion | Self::StreamProcessor)
+    }
+
     /// Reads what the service needs; what is wrong is remembered by `settings`.
     pub(crate) fn configure(self, settings: &mut Settings) -> Sections {
         match self {

@@ -474,6 +474,9 @@ servers = "{kafka}"
 topic_prefix = "{name}_"
 partitions = {PARTITIONS}
 
+[forewarn]
+postgres = "server"
+
 [postgres]
 url = "{database}"
 
