@@ -15,7 +15,7 @@ pub(crate) struct Config {
     pub(crate) postgres: Ledger,
     /// The folder of its own PostgreSQL.
     pub(crate) postgres_path: PathBuf,
-    /// The folder of PostgreSQL's programs; unset, the newest on the path or where Debian puts them.
+    /// The folder of PostgreSQL's programs; unset, the newest in the usual places.
     pub(crate) postgres_programs: Option<PathBuf>,
 }
 

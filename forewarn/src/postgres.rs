@@ -26,6 +26,14 @@ const NAME: &str = "forewarn";
 /// A server that shuts down, or starts, takes this long at most: it may have a journal to read again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where distributions and people who build it themselves put the programs.
+const USUAL_PLACES: [&str; 4] = [
+    "/usr/bin",
+    "/usr/local/bin",
+    "/usr/local/pgsql/bin",
+    "/opt/homebrew/bin",
+];
+
 /// Paths of sockets are no longer, the name of the socket included.
 const SOCKET_PATH_MAX: usize = 100;
 
@@ -276,9 +284,8 @@ impl Place {
 fn find_programs(named: Option<&Path>) -> anyhow::Result<(PathBuf, u32)> {
     let mut places: Vec<PathBuf> = named.map(Path::to_owned).into_iter().collect();
     if places.is_empty() {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        places.extend(std::env::split_paths(&path));
-        // Debian keeps every version in a folder of its own, outside of the path.
+        places.extend(USUAL_PLACES.map(PathBuf::from));
+        // Debian keeps every version in a folder of its own.
         let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
         places.extend(versions.flatten().map(|entry| entry.path().join("bin")));
     }
