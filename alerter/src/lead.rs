@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use forewarn_bus::{Appender, BusError, Event, Log, Observe, Place, Record, Start, StopFlag};
 use forewarn_messages::{
-    ANOMALY_PREDICTIONS, Body, DEAD_LETTERS, DeadLetter, DeadReason, DecodeError, Headers,
-    Prediction,
+    ANOMALY_PREDICTIONS, Body, DEAD_LETTERS, DeadReason, DecodeError, Headers, Prediction,
 };
 use forewarn_rules::RuleSet;
 use forewarn_types::LogTime;
@@ -348,15 +347,7 @@ impl<'a> Term<'a> {
     }
 
     fn bury(&mut self, record: &Record, reason: DeadReason, detail: &str) -> Result<(), End> {
-        let letter = DeadLetter {
-            stage: "alerter".into(),
-            topic: record.place.topic.name.into(),
-            partition: record.place.partition,
-            offset: record.offset,
-            reason,
-            detail: detail.into(),
-            body: DeadLetter::excerpt(&record.body),
-        };
+        let letter = record.dead_letter("alerter", reason, detail.to_owned());
         metrics::counter!("forewarn_alerter_dead_letters_total", "reason" => reason.as_str())
             .increment(1);
         metered::warn(

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use forewarn_alerter::service;
-use forewarn_bus::{Config as LogConfig, KafkaLog};
 use forewarn_service::Service;
 
 /// The port of the health pages.
@@ -12,11 +11,5 @@ const PORT: u16 = 8004;
 const ABOUT: &str = "Turns predictions and conditions into alerts, and tells people about them.";
 
 fn main() -> ExitCode {
-    Service::new("alerter", PORT, ABOUT).main(
-        |settings| {
-            let log = settings.checked("log", LogConfig::mistakes);
-            (service::configure(settings), log)
-        },
-        async |cx, (sections, log)| service::start(cx, sections, KafkaLog::access(log)).await,
-    )
+    Service::new("alerter", PORT, ABOUT).main_on_kafka(service::configure, service::start)
 }

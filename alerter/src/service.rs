@@ -7,8 +7,6 @@ use forewarn_rules::RuleSet;
 use forewarn_service::Context;
 use forewarn_store::postgres::{Config as PostgresConfig, Postgres};
 
-use anyhow::Context as _;
-
 use crate::{Config, Receiver, ReceiverConfig};
 
 /// The sections that this service reads.
@@ -52,9 +50,7 @@ pub fn configure(settings: &mut Settings) -> Sections {
 /// When a store or the log cannot be used as it is configured.
 pub async fn start(cx: Context, sections: Sections, log: LogAccess) -> anyhow::Result<()> {
     let postgres = Postgres::start(&sections.postgres, "forewarn-alerter").await?;
-    let log = tokio::task::spawn_blocking(move || log.open())
-        .await
-        .context("cannot connect to the log")??;
+    let log = log.connect().await?;
     crate::run(
         &cx,
         sections.alerter,

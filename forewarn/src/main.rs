@@ -10,7 +10,7 @@ mod roles;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum as _};
 use forewarn_bus::embedded::{Config as EmbeddedConfig, EmbeddedLog};
 use forewarn_bus::{Config as KafkaConfig, KafkaLog, LogAccess};
 use forewarn_config::{Environment, Settings};
@@ -18,7 +18,7 @@ use forewarn_service::{Args, Context, EXIT_INTERNAL, Service};
 
 use crate::config::{Config, Ledger, Log};
 use crate::postgres::Place;
-use crate::roles::{Role, Sections};
+use crate::roles::{Role, Start};
 
 /// The port of the health pages, which tell of all roles.
 const PORT: u16 = 8000;
@@ -43,7 +43,7 @@ enum Command {
     /// Run some of the services, or all of them; without any command, all of them run
     Run {
         /// Which ones, separated by commas
-        #[arg(long = "role", value_delimiter = ',', value_enum, default_values_t = Role::ALL)]
+        #[arg(long = "role", value_delimiter = ',', value_enum, default_values_t = Role::value_variants().to_vec())]
         roles: Vec<Role>,
         #[command(flatten)]
         args: Args,
@@ -53,7 +53,7 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let (mut roles, mut args) = match cli.command {
-        None => (Role::ALL.to_vec(), cli.args),
+        None => (Role::value_variants().to_vec(), cli.args),
         Some(Command::Run { roles, args }) => (roles, args),
     };
     // In the order in which samples pass them, each once.
@@ -97,7 +97,7 @@ struct Everything {
     config: Config,
     kafka: KafkaConfig,
     embedded: EmbeddedConfig,
-    roles: Vec<Sections>,
+    roles: Vec<(Role, Start)>,
 }
 
 fn configure(settings: &mut Settings, roles: &[Role]) -> Everything {
@@ -105,7 +105,10 @@ fn configure(settings: &mut Settings, roles: &[Role]) -> Everything {
         config: settings.section("forewarn"),
         kafka: settings.checked("log", KafkaConfig::mistakes),
         embedded: settings.checked("embedded", EmbeddedConfig::mistakes),
-        roles: roles.iter().map(|role| role.configure(settings)).collect(),
+        roles: roles
+            .iter()
+            .map(|role| (*role, role.configure(settings)))
+            .collect(),
     }
 }
 
@@ -116,19 +119,18 @@ async fn run(cx: Context, everything: Everything, place: Option<Place>) -> anyho
     };
     // After the log: whose folder it is, is told at once there.
     if let Some(place) = place {
-        start(&cx, place).await?;
+        start_postgres(&cx, place).await?;
     }
-    for sections in everything.roles {
-        let role = sections.role();
+    for (role, start) in everything.roles {
         tracing::info!(role = role.name(), "starting");
-        sections.start(cx.role(role.name()), log.clone()).await?;
+        start(cx.role(role.name()), log.clone()).await?;
     }
     Ok(())
 }
 
 /// Starts the PostgreSQL of this process, and watches it. It is not stopped: it goes when this process has gone, and so
 /// outlives everybody who still has something to write.
-async fn start(cx: &Context, place: Place) -> anyhow::Result<()> {
+async fn start_postgres(cx: &Context, place: Place) -> anyhow::Result<()> {
     let starting = place.clone();
     let mut server = tokio::task::spawn_blocking(move || starting.start()).await??;
     tracing::info!(

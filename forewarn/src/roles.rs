@@ -1,5 +1,7 @@
 //! The services as parts of one process.
 
+use std::pin::Pin;
+
 use clap::ValueEnum;
 use forewarn_bus::LogAccess;
 use forewarn_config::Settings;
@@ -22,16 +24,12 @@ pub(crate) enum Role {
     Api,
 }
 
-impl Role {
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Ingestion,
-        Self::StreamProcessor,
-        Self::Predictor,
-        Self::Alerter,
-        Self::Trainer,
-        Self::Api,
-    ];
+/// Starts a service and resolves; its parts end when the process is asked to stop.
+pub(crate) type Start = Box<dyn FnOnce(Context, LogAccess) -> Starting>;
 
+type Starting = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
+
+impl Role {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Ingestion => "ingestion",
@@ -48,63 +46,39 @@ impl Role {
         !matches!(self, Self::Ingestion | Self::StreamProcessor)
     }
 
-    /// Reads what the service needs; what is wrong is remembered by `settings`.
-    pub(crate) fn configure(self, settings: &mut Settings) -> Sections {
+    /// Reads what the service needs to start; what is wrong is remembered by `settings`.
+    pub(crate) fn configure(self, settings: &mut Settings) -> Start {
         match self {
             Self::Ingestion => {
-                Sections::Ingestion(forewarn_ingestion::service::configure(settings))
+                use forewarn_ingestion::service::{configure, start};
+                let sections = configure(settings);
+                Box::new(|cx, log| Box::pin(start(cx, sections, log)))
             }
             Self::StreamProcessor => {
-                Sections::StreamProcessor(forewarn_stream_processor::service::configure(settings))
+                use forewarn_stream_processor::service::{configure, start};
+                let sections = configure(settings);
+                Box::new(|cx, log| Box::pin(start(cx, sections, log)))
             }
             Self::Predictor => {
-                Sections::Predictor(forewarn_predictor::service::configure(settings))
+                use forewarn_predictor::service::{configure, start};
+                let sections = configure(settings);
+                Box::new(|cx, log| Box::pin(start(cx, sections, log)))
             }
-            Self::Alerter => Sections::Alerter(forewarn_alerter::service::configure(settings)),
-            Self::Trainer => Sections::Trainer(forewarn_trainer::service::configure(settings)),
-            Self::Api => Sections::Api(forewarn_api::service::configure(settings)),
-        }
-    }
-}
-
-/// What a service has read of the settings.
-#[derive(Debug)]
-pub(crate) enum Sections {
-    Ingestion(forewarn_ingestion::service::Sections),
-    StreamProcessor(forewarn_stream_processor::service::Sections),
-    Predictor(forewarn_predictor::service::Sections),
-    Alerter(forewarn_alerter::service::Sections),
-    Trainer(forewarn_trainer::service::Sections),
-    Api(forewarn_api::service::Sections),
-}
-
-impl Sections {
-    pub(crate) const fn role(&self) -> Role {
-        match self {
-            Self::Ingestion(_) => Role::Ingestion,
-            Self::StreamProcessor(_) => Role::StreamProcessor,
-            Self::Predictor(_) => Role::Predictor,
-            Self::Alerter(_) => Role::Alerter,
-            Self::Trainer(_) => Role::Trainer,
-            Self::Api(_) => Role::Api,
-        }
-    }
-
-    /// Starts the service and returns; its parts end when the process is asked to stop.
-    pub(crate) async fn start(self, cx: Context, log: LogAccess) -> anyhow::Result<()> {
-        match self {
-            Self::Ingestion(sections) => {
-                forewarn_ingestion::service::start(cx, sections, log).await
+            Self::Alerter => {
+                use forewarn_alerter::service::{configure, start};
+                let sections = configure(settings);
+                Box::new(|cx, log| Box::pin(start(cx, sections, log)))
             }
-            Self::StreamProcessor(sections) => {
-                forewarn_stream_processor::service::start(cx, sections, log).await
+            Self::Trainer => {
+                use forewarn_trainer::service::{configure, start};
+                let sections = configure(settings);
+                Box::new(|cx, log| Box::pin(start(cx, sections, log)))
             }
-            Self::Predictor(sections) => {
-                forewarn_predictor::service::start(cx, sections, log).await
+            Self::Api => {
+                use forewarn_api::service::{configure, start};
+                let sections = configure(settings);
+                Box::new(|cx, _log| Box::pin(start(cx, sections)))
             }
-            Self::Alerter(sections) => forewarn_alerter::service::start(cx, sections, log).await,
-            Self::Trainer(sections) => forewarn_trainer::service::start(cx, sections, log).await,
-            Self::Api(sections) => forewarn_api::service::start(cx, sections).await,
         }
     }
 }

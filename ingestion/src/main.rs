@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use forewarn_bus::{Config as LogConfig, KafkaLog};
 use forewarn_ingestion::service;
 use forewarn_service::Service;
 
@@ -10,11 +9,5 @@ const ABOUT: &str =
     "Measures this host, takes samples in over HTTP, and acknowledges them by the log.";
 
 fn main() -> ExitCode {
-    Service::with_own_pages("ingestion", ABOUT).main(
-        |settings| {
-            let log = settings.checked("log", LogConfig::mistakes);
-            (service::configure(settings), log)
-        },
-        async |cx, (sections, log)| service::start(cx, sections, KafkaLog::access(log)).await,
-    )
+    Service::with_own_pages("ingestion", ABOUT).main_on_kafka(service::configure, service::start)
 }

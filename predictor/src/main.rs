@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use forewarn_bus::{Config as LogConfig, KafkaLog};
 use forewarn_predictor::service;
 use forewarn_service::Service;
 
@@ -12,11 +11,5 @@ const PORT: u16 = 8003;
 const ABOUT: &str = "Judges every step, predicts failures, and writes both down in PostgreSQL.";
 
 fn main() -> ExitCode {
-    Service::new("predictor", PORT, ABOUT).main(
-        |settings| {
-            let log = settings.checked("log", LogConfig::mistakes);
-            (service::configure(settings), log)
-        },
-        async |cx, (sections, log)| service::start(cx, sections, KafkaLog::access(log)).await,
-    )
+    Service::new("predictor", PORT, ABOUT).main_on_kafka(service::configure, service::start)
 }

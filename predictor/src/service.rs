@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use forewarn_bus::{CheckpointConfig, Checkpoints, LogAccess, StageOptions, run_stage};
 use forewarn_config::Settings;
 use forewarn_features::FeatureSets;
@@ -49,9 +48,7 @@ pub async fn start(cx: Context, sections: Sections, log: LogAccess) -> anyhow::R
     let (judging, projecting) = (cx.watch("predictor"), cx.watch("projector"));
     let following = cx.watch("models");
     let postgres = Postgres::start(&sections.postgres, "forewarn-predictor").await?;
-    let log = tokio::task::spawn_blocking(move || log.open())
-        .await
-        .context("cannot connect to the log")??;
+    let log = log.connect().await?;
     let checkpoints = Checkpoints::open(&sections.checkpoints)?;
     let instance = cx.instance();
 

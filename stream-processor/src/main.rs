@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use forewarn_bus::{Config as LogConfig, KafkaLog};
 use forewarn_service::Service;
 use forewarn_stream_processor::service;
 
@@ -12,11 +11,5 @@ const PORT: u16 = 8002;
 const ABOUT: &str = "Puts samples together to steps, and steps to feature vectors.";
 
 fn main() -> ExitCode {
-    Service::new("stream-processor", PORT, ABOUT).main(
-        |settings| {
-            let log = settings.checked("log", LogConfig::mistakes);
-            (service::configure(settings), log)
-        },
-        async |cx, (sections, log)| service::start(cx, sections, KafkaLog::access(log)).await,
-    )
+    Service::new("stream-processor", PORT, ABOUT).main_on_kafka(service::configure, service::start)
 }

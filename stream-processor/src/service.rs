@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use forewarn_bus::{CheckpointConfig, Checkpoints, LogAccess, StageOptions, run_stage};
 use forewarn_config::Settings;
 use forewarn_features::FeatureSets;
@@ -34,9 +33,7 @@ pub fn configure(settings: &mut Settings) -> Sections {
 /// When the log or the checkpoints cannot be used as they are configured.
 pub async fn start(cx: Context, sections: Sections, log: LogAccess) -> anyhow::Result<()> {
     let watch = cx.watch("stream-processor");
-    let log = tokio::task::spawn_blocking(move || log.open())
-        .await
-        .context("cannot connect to the log")??;
+    let log = log.connect().await?;
     let checkpoints = Checkpoints::open(&sections.checkpoints)?;
     let options = StageOptions {
         checkpoint_every: sections.checkpoints.every,

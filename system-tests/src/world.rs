@@ -193,8 +193,10 @@ impl World {
     }
 
     fn environment(&self, service: Service, port: u16) -> Vec<(String, String)> {
+        // The whole has pages of its own beside those of its parts, wherever there is room.
+        let pages = if service == Service::Whole { 0 } else { port };
         let mut environment = vec![
-            ("FOREWARN__SERVICE__PORT".to_owned(), port.to_string()),
+            ("FOREWARN__SERVICE__PORT".to_owned(), pages.to_string()),
             (
                 "FOREWARN__CHECKPOINTS__PATH".to_owned(),
                 self.folder.join("checkpoints").display().to_string(),
@@ -207,7 +209,7 @@ impl World {
         let listens: &[(&str, u16)] = match service {
             Service::Ingestion => &[("INGESTION", port)],
             Service::Trainer => &[("TRAINER", port)],
-            // Samples come in where its pages are; the pages of the whole, and those of others, wherever there is room.
+            // Samples come in where the world looks for it; the others are wherever there is room.
             Service::Whole => &[("INGESTION", port), ("TRAINER", 0), ("API", 0)],
             Service::StreamProcessor | Service::Predictor | Service::Alerter => &[],
         };
@@ -218,7 +220,6 @@ impl World {
             )
         }));
         if service == Service::Whole {
-            environment[0].1 = "0".to_owned();
             environment.extend([
                 (
                     "FOREWARN__EMBEDDED__PATH".to_owned(),

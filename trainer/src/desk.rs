@@ -96,8 +96,7 @@ impl Desk {
                 self.end(&order, OrderEnd::Refused, Some(&why)).await?;
                 continue;
             }
-            let made = trainer.pass(Some(&order)).await;
-            match &made {
+            match trainer.pass(Some(&order)).await {
                 Ok(summary) => {
                     let left = (summary.left > 0).then(|| {
                         format!(
@@ -106,26 +105,24 @@ impl Desk {
                         )
                     });
                     self.end(&order, OrderEnd::Done, left.as_deref()).await?;
+                    self.answer(order.command, Ok(summary));
                 }
                 Err(error @ PassError::Unknown(_)) => {
                     tracing::warn!(command = %order.command, actor = order.actor, %error, "an order is refused");
                     let why = error.to_string();
                     self.end(&order, OrderEnd::Refused, Some(&why)).await?;
+                    self.answer(order.command, Err(error));
                 }
                 Err(PassError::Busy) => {
                     self.let_go();
                     return Ok(());
                 }
-                Err(PassError::Store(_)) => {}
-            }
-            match made {
                 Err(PassError::Store(error)) => {
                     // Not the order's fault; whether this can be written down matters little.
                     let _ = self.forgive(&order).await;
                     self.let_go();
                     return Err(error);
                 }
-                made => self.answer(order.command, made),
             }
         }
         Ok(())

@@ -11,49 +11,35 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use forewarn_alerter::{MachineConfig, Message, Pipeline, ReceiverConfig};
-use forewarn_config::Secret;
 use forewarn_messages::{ConditionChange, Prediction, Tick};
 use forewarn_rules::{RuleConfig, RuleSet};
-use forewarn_store::postgres::{Config, Postgres};
-use forewarn_testkit::servers;
+use forewarn_store::postgres::Postgres;
+use forewarn_testkit::database;
 use forewarn_types::{EventTime, Kind, LogId, LogTime, ResourceKey, Src};
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// A database of its own on the real server.
+/// A database of its own on the real server, with the schema.
 pub(crate) struct Database {
     pub(crate) postgres: Postgres,
     /// Its address, for other processes.
     pub(crate) url: String,
-    server: String,
-    name: String,
+    itself: database::Database,
 }
 
 impl Database {
     /// `None` when there is no server, after saying that `what` is left out.
     pub(crate) async fn create(what: &str) -> Option<Self> {
-        let server = servers::postgres(what)?;
-        let name = servers::unique("forewarn_test");
-        admin(&server, &format!("CREATE DATABASE {name}")).await;
-        let (base, _) = server.rsplit_once('/').expect("an address with a database");
-        let url = format!("{base}/{name}");
-        let postgres = Postgres::start(&config(&url), "test")
-            .await
-            .expect("the schema can be made");
+        let itself = database::Database::create(what).await?;
         Some(Self {
-            postgres,
-            url,
-            server,
-            name,
+            postgres: itself.start().await,
+            url: itself.url.clone(),
+            itself,
         })
     }
 
     pub(crate) async fn drop(self) {
-        admin(
-            &self.server,
-            &format!("DROP DATABASE {} WITH (FORCE)", self.name),
-        )
-        .await;
+        self.itself.drop().await;
     }
 
     /// The lines of a query whose rows have one column of text.
@@ -62,24 +48,6 @@ impl Database {
         let rows = session.query(sql, &[]).await.expect("the query is sound");
         session.give_back();
         rows.iter().map(|row| row.get(0)).collect()
-    }
-}
-
-async fn admin(server: &str, sql: &str) {
-    let postgres = Postgres::open(&config(server), "test").expect("a readable address");
-    let session = postgres.session().await.expect("the server answers");
-    session
-        .batch_execute(sql)
-        .await
-        .expect("the user may create databases");
-    session.give_back();
-}
-
-fn config(url: &str) -> Config {
-    Config {
-        url: Secret::new(url),
-        startup_wait: Duration::from_secs(10),
-        ..Config::default()
     }
 }
 
@@ -255,9 +223,9 @@ async fn receive(State(endpoint): State<Endpoint>, headers: HeaderMap, body: Byt
     }
 }
 
-/// Waits for a condition, for at most half a minute.
+/// Waits for a condition, for at most two minutes: other tests use the machine too.
 pub(crate) async fn wait(what: &str, condition: impl AsyncFn() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
     while !condition().await {
         assert!(
             tokio::time::Instant::now() < deadline,

@@ -364,6 +364,17 @@ impl LogAccess {
         (self.open)()
     }
 
+    /// Opens it away from the runtime's own threads.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub async fn connect(&self) -> Result<Arc<dyn Log>, BusError> {
+        let access = self.clone();
+        tokio::task::spawn_blocking(move || access.open())
+            .await
+            .map_err(|error| BusError::Client(format!("opening it broke off: {error}")))?
+    }
+
     /// For how long it keeps records at least.
     #[must_use]
     pub const fn retention(&self) -> Duration {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use forewarn_bus::{Config as LogConfig, KafkaLog, LogAccess};
 use forewarn_config::{Environment, Settings};
 use futures::FutureExt as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -70,6 +71,21 @@ impl Service {
         body: impl AsyncFnOnce(Context, C) -> anyhow::Result<()>,
     ) -> ExitCode {
         self.main_with(&Args::of_process(self.name, self.about), configure, body)
+    }
+
+    /// The same for a service on the log, which is Kafka as `[log]` says.
+    pub fn main_on_kafka<C>(
+        self,
+        configure: impl FnOnce(&mut Settings) -> C,
+        body: impl AsyncFnOnce(Context, C, LogAccess) -> anyhow::Result<()>,
+    ) -> ExitCode {
+        self.main(
+            |settings| {
+                let log = settings.checked("log", LogConfig::mistakes);
+                (configure(settings), log)
+            },
+            async |cx, (config, log)| body(cx, config, KafkaLog::access(log)).await,
+        )
     }
 
     /// The same with arguments that were read before, by a program that takes more of them.

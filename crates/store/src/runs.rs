@@ -213,25 +213,24 @@ pub async fn let_go(
     versions: i64,
 ) -> Result<BTreeSet<String>, tokio_postgres::Error> {
     // What judged at the beginning of the span was activated before it: all but the last row from before then.
-    const NEEDED: &str = "WITH needed AS ( \
-            SELECT digest FROM activations a WHERE digest IS NOT NULL AND NOT EXISTS ( \
-                SELECT FROM activations b WHERE b.scope = a.scope AND b.refused_from IS NULL \
-                    AND b.from_log_time < clock_timestamp() - make_interval(secs => $1) \
-                    AND (b.from_log_time, b.activation_id) > (a.from_log_time, a.activation_id)) \
-            UNION SELECT digest FROM ( \
-                SELECT digest, row_number() OVER (PARTITION BY tenant, resource, feature_set ORDER BY started_at DESC) AS place \
-                FROM model_runs WHERE digest IS NOT NULL) r WHERE place <= $2)";
-    let span = span.as_secs_f64();
-    let deleted = client
-        .prepare_cached(&format!(
-            "{NEEDED} UPDATE model_runs SET bundle_deleted_at = clock_timestamp() \
-             WHERE digest IS NOT NULL AND bundle_deleted_at IS NULL AND digest NOT IN (SELECT digest FROM needed)"
-        ))
+    let statement = client
+        .prepare_cached(
+            "WITH needed AS ( \
+                SELECT digest FROM activations a WHERE digest IS NOT NULL AND NOT EXISTS ( \
+                    SELECT FROM activations b WHERE b.scope = a.scope AND b.refused_from IS NULL \
+                        AND b.from_log_time < clock_timestamp() - make_interval(secs => $1) \
+                        AND (b.from_log_time, b.activation_id) > (a.from_log_time, a.activation_id)) \
+                UNION SELECT digest FROM ( \
+                    SELECT digest, row_number() OVER (PARTITION BY tenant, resource, feature_set ORDER BY started_at DESC) AS place \
+                    FROM model_runs WHERE digest IS NOT NULL) r WHERE place <= $2), \
+             let_go AS ( \
+                UPDATE model_runs SET bundle_deleted_at = clock_timestamp() \
+                WHERE digest IS NOT NULL AND bundle_deleted_at IS NULL AND digest NOT IN (SELECT digest FROM needed)) \
+             SELECT digest FROM needed",
+        )
         .await?;
-    client.execute(&deleted, &[&span, &versions]).await?;
-    let needed = client
-        .prepare_cached(&format!("{NEEDED} SELECT digest FROM needed"))
+    let rows = client
+        .query(&statement, &[&span.as_secs_f64(), &versions])
         .await?;
-    let rows = client.query(&needed, &[&span, &versions]).await?;
     Ok(rows.into_iter().map(|row| row.get(0)).collect())
 }

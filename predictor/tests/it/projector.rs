@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use forewarn_bus::{Appender, Config, KafkaLog, Log, StopFlag};
-use forewarn_config::Secret;
 use forewarn_messages::{
     ANOMALY_PREDICTIONS, Body, DEAD_LETTERS, DeadLetter, Envelope, FailurePrediction, Headers,
     Part, Prediction, SeriesVerdict, Tick, Verdict,
@@ -12,6 +11,7 @@ use forewarn_messages::{
 use forewarn_predictor::projector::project;
 use forewarn_store::ledger::{Ledger, sql};
 use forewarn_store::postgres::{self, Postgres};
+use forewarn_testkit::database::Database;
 use forewarn_testkit::servers;
 use forewarn_types::{
     EventTime, FailureKind, Kind, LogId, LogTime, PredictionState, ResourceKey, Src, StepLength,
@@ -30,15 +30,16 @@ struct World {
     appender: Arc<dyn Appender>,
     runtime: Runtime,
     config: postgres::Config,
-    server: String,
-    database: String,
+    database: Database,
     /// What the rows must come to.
     expected: Mutex<Ledger>,
 }
 
 impl World {
     fn new(what: &str) -> Option<Self> {
-        let (kafka, server) = (servers::kafka(what)?, servers::postgres(what)?);
+        let runtime = Runtime::new().expect("a runtime");
+        let kafka = servers::kafka(what)?;
+        let database = runtime.block_on(Database::create(what))?;
         let config = Config {
             servers: kafka,
             partitions: PARTITIONS,
@@ -48,19 +49,13 @@ impl World {
         let kafka = KafkaLog::connect(&config).expect("Kafka answers");
         kafka.ensure_topics(PARTITIONS).expect("topics can be made");
         let log: Arc<dyn Log> = Arc::new(KafkaLog::connect(&config).expect("Kafka answers"));
-        let runtime = Runtime::new().expect("a runtime");
-        let database = servers::unique("forewarn_test");
-        admin(&runtime, &server, &format!("CREATE DATABASE {database}"));
-        let (base, _) = server.rsplit_once('/').expect("an address with a database");
-        let config = settings(&format!("{base}/{database}"));
         let appender = log.appender().expect("an appender");
         Some(Self {
             kafka,
             log,
             appender,
             runtime,
-            config,
-            server,
+            config: database.config(),
             database,
             expected: Mutex::default(),
         })
@@ -173,32 +168,9 @@ impl World {
 
     fn check(self) {
         assert_eq!(self.rows().canonical(), self.expected().canonical());
-        admin(
-            &self.runtime,
-            &self.server,
-            &format!("DROP DATABASE {} WITH (FORCE)", self.database),
-        );
+        self.runtime.block_on(self.database.drop());
         self.kafka.delete_topics().expect("topics can be deleted");
     }
-}
-
-fn settings(url: &str) -> postgres::Config {
-    postgres::Config {
-        url: Secret::new(url),
-        ..postgres::Config::default()
-    }
-}
-
-fn admin(runtime: &Runtime, server: &str, sql: &str) {
-    runtime.block_on(async {
-        let postgres = Postgres::open(&settings(server), "test").expect("an address");
-        let session = postgres.session().await.expect("the server answers");
-        session
-            .batch_execute(sql)
-            .await
-            .expect("the user may make databases");
-        session.give_back();
-    });
 }
 
 /// Everything that one root record of a partition causes: verdicts of two hosts, now and then more, and a tick.

@@ -105,19 +105,15 @@ impl EmbeddedConsumer {
 
     /// The next record of whoever's turn it is, or the news that one stands at its end.
     fn next(&mut self) -> Result<Option<Event>, BusError> {
-        let mut places: Vec<Place> = self.lanes.keys().copied().collect();
         // A lane keeps its turn until its piece is used up; then comes the one behind it.
-        let has_more = |last| {
-            self.lanes
-                .get(last)
-                .is_some_and(|lane| !lane.fetched.is_empty())
-        };
-        let stays = self.last.as_ref().is_some_and(has_more);
-        let turn = places.partition_point(|place| match self.last {
-            Some(last) if stays => *place < last,
-            Some(last) => *place <= last,
-            None => false,
-        });
+        if let Some(lane) = self.last.and_then(|last| self.lanes.get_mut(&last))
+            && !lane.paused
+            && let Some(record) = lane.fetched.pop_front()
+        {
+            return Ok(Some(Event::Record(record)));
+        }
+        let mut places: Vec<Place> = self.lanes.keys().copied().collect();
+        let turn = places.partition_point(|place| Some(*place) <= self.last);
         places.rotate_left(turn);
         for place in places {
             let Some(lane) = self.lanes.get_mut(&place).filter(|lane| !lane.paused) else {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use fjall::compaction::Fifo;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
@@ -68,6 +68,23 @@ struct Lane {
     keyspace: Keyspace,
     /// The offset of the next record; everything before it is durable.
     next: AtomicU64,
+    /// The newest stamp, for the one who appends.
+    newest: AtomicI64,
+}
+
+impl Lane {
+    fn end(&self) -> End {
+        End {
+            next: self.next.load(Ordering::Acquire),
+            newest: self.newest.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What was appended is durable.
+    fn move_to(&self, end: End) {
+        self.newest.store(end.newest, Ordering::Relaxed);
+        self.next.store(end.next, Ordering::Release);
+    }
 }
 
 pub(super) struct Store {
@@ -115,8 +132,12 @@ impl Store {
                     .keyspace(&format!("{}.{partition}", topic.name), || options(config))
                     .map_err(failed)?;
                 let end = end_of(&meta, place, &config.path)?;
-                let next = AtomicU64::new(end.next);
-                lanes.insert(place, Lane { keyspace, next });
+                let lane = Lane {
+                    keyspace,
+                    next: AtomicU64::new(end.next),
+                    newest: AtomicI64::new(end.newest),
+                };
+                lanes.insert(place, lane);
             }
         }
         Ok(Self {
@@ -189,7 +210,7 @@ impl Store {
         Ok(())
     }
 
-    /// Writes records in their order, and syncs. Returns the offset of each.
+    /// Writes records in their order, and syncs. Returns the offset of each. Only one thread appends.
     pub(super) fn append(&self, entries: &[&Entry]) -> Result<Vec<u64>, BusError> {
         let mut ends: BTreeMap<Place, End> = BTreeMap::new();
         let mut batch = self
@@ -200,13 +221,7 @@ impl Store {
         let mut offsets = Vec::with_capacity(entries.len());
         for entry in entries {
             let lane = self.lane(entry.place)?;
-            let end = match ends.get_mut(&entry.place) {
-                Some(end) => end,
-                None => {
-                    let end = end_of(&self.meta, entry.place, &self.config.path)?;
-                    ends.entry(entry.place).or_insert(end)
-                }
-            };
+            let end = ends.entry(entry.place).or_insert_with(|| lane.end());
             let log_time = match entry.log_time {
                 Some(carried) if !entry.place.topic.stamped_by_log => carried,
                 _ => {
@@ -228,7 +243,7 @@ impl Store {
         }
         batch.commit().map_err(|error| self.failed(error))?;
         for (place, end) in ends {
-            self.lane(place)?.next.store(end.next, Ordering::Release);
+            self.lane(place)?.move_to(end);
         }
         self.appended.raise();
         Ok(offsets)

@@ -159,13 +159,14 @@ impl Queue {
 
     fn append(&self, batch: Vec<Waiting>) {
         // A stage's appender that has lost a record gets nothing more in.
-        let (batch, broken): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .partition(|waiting| waiting.tally.broken().is_none());
-        for waiting in broken {
-            let why = waiting.tally.broken().unwrap_or_default();
-            waiting.fail(AppendError::Unknown(why));
+        let mut taken = Vec::with_capacity(batch.len());
+        for waiting in batch {
+            match waiting.tally.broken() {
+                None => taken.push(waiting),
+                Some(why) => waiting.fail(AppendError::Unknown(why)),
+            }
         }
+        let batch = taken;
         let entries: Vec<&Entry> = batch.iter().map(|waiting| &waiting.entry).collect();
         match self.store.append(&entries) {
             Ok(offsets) => {
