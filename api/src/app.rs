@@ -6,7 +6,7 @@ use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
 use axum::routing::get;
-use forewarn_store::influxdb::{Config as InfluxConfig, InfluxDb};
+use forewarn_store::metrics::{MetricStore, Retention};
 use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -23,26 +23,26 @@ use crate::{
 pub struct App {
     config: Config,
     ledger: Ledger,
-    influxdb: InfluxDb,
+    metrics: Arc<dyn MetricStore>,
     levels: Levels,
     places: Semaphore,
 }
 
 impl App {
-    /// The pages before PostgreSQL and InfluxDB; neither has to answer yet.
+    /// The pages before PostgreSQL and the metric store; neither has to answer yet.
     #[must_use]
     pub fn new(
         config: Config,
         ledger: Ledger,
-        influxdb: InfluxDb,
-        settings: &InfluxConfig,
+        metrics: Arc<dyn MetricStore>,
+        retention: Retention,
     ) -> Self {
         Self {
             places: Semaphore::new(config.requests_max.min(Semaphore::MAX_PERMITS)),
-            levels: Levels::of(settings),
+            levels: Levels::of(&retention),
             config,
             ledger,
-            influxdb,
+            metrics,
         }
     }
 
@@ -56,8 +56,8 @@ impl App {
         &self.ledger
     }
 
-    pub(crate) fn influxdb(&self) -> &InfluxDb {
-        &self.influxdb
+    pub(crate) fn metrics(&self) -> &dyn MetricStore {
+        self.metrics.as_ref()
     }
 
     pub(crate) fn levels(&self) -> &Levels {

@@ -2,7 +2,7 @@
 
 use forewarn_config::Settings;
 use forewarn_service::Context;
-use forewarn_store::influxdb::{Config as InfluxConfig, InfluxDb};
+use forewarn_store::metrics::MetricAccess;
 use forewarn_store::postgres::Config as PostgresConfig;
 
 use crate::{App, Config, Ledger};
@@ -12,7 +12,6 @@ use crate::{App, Config, Ledger};
 pub struct Sections {
     api: Config,
     postgres: PostgresConfig,
-    influxdb: InfluxConfig,
 }
 
 /// Reads them; what is wrong is remembered by `settings`.
@@ -20,7 +19,6 @@ pub fn configure(settings: &mut Settings) -> Sections {
     Sections {
         api: settings.checked("api", Config::mistakes),
         postgres: settings.checked("postgres", PostgresConfig::mistakes),
-        influxdb: settings.checked("influxdb", InfluxConfig::mistakes),
     }
 }
 
@@ -28,9 +26,8 @@ pub fn configure(settings: &mut Settings) -> Sections {
 ///
 /// # Errors
 /// When a store cannot be used as it is configured, or the address cannot be had.
-pub async fn start(cx: Context, sections: Sections) -> anyhow::Result<()> {
+pub async fn start(cx: Context, sections: Sections, metrics: MetricAccess) -> anyhow::Result<()> {
     let ledger = Ledger::open(&sections.postgres, &sections.api)?;
-    let influxdb = InfluxDb::open(&sections.influxdb)?;
-    let app = App::new(sections.api, ledger, influxdb, &sections.influxdb);
+    let app = App::new(sections.api, ledger, metrics.open()?, metrics.retention());
     crate::run(&cx, app).await
 }

@@ -11,6 +11,8 @@ pub(crate) struct Config {
     /// `embedded`: the log is in this process, as `[embedded]` says. `kafka`: it is where `[log]` says, and other processes
     /// may share the work.
     pub(crate) log: Log,
+    /// `embedded`: points are in this process, as `[metric_store]` says. `influxdb`: they are where `[influxdb]` says.
+    pub(crate) metrics: Metrics,
     /// `embedded`: a PostgreSQL of its own, a child of this process. `server`: the one that `[postgres]` leads to.
     pub(crate) postgres: Ledger,
     /// The folder of its own PostgreSQL.
@@ -23,6 +25,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             log: Log::default(),
+            metrics: Metrics::default(),
             postgres: Ledger::default(),
             postgres_path: PathBuf::from("forewarn-data/postgres"),
             postgres_programs: None,
@@ -39,6 +42,17 @@ pub(crate) enum Log {
     Embedded,
     /// On a cluster.
     Kafka,
+}
+
+/// Which metric store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Metrics {
+    /// In this process.
+    #[default]
+    Embedded,
+    /// A server.
+    Influxdb,
 }
 
 /// Which PostgreSQL.

@@ -15,10 +15,13 @@ use forewarn_bus::embedded::{Config as EmbeddedConfig, EmbeddedLog};
 use forewarn_bus::{Config as KafkaConfig, KafkaLog, LogAccess};
 use forewarn_config::{Environment, Settings};
 use forewarn_service::{Args, Context, EXIT_INTERNAL, Service};
+use forewarn_store::embedded::{Config as MetricsConfig, EmbeddedMetrics};
+use forewarn_store::influxdb::Config as InfluxConfig;
+use forewarn_store::metrics::MetricAccess;
 
-use crate::config::{Config, Ledger, Log};
+use crate::config::{Config, Ledger, Log, Metrics};
 use crate::postgres::Place;
-use crate::roles::{Role, Start};
+use crate::roles::{Parts, Role, Start};
 
 /// The port of the health pages, which tell of all roles.
 const PORT: u16 = 8000;
@@ -97,6 +100,8 @@ struct Everything {
     config: Config,
     kafka: KafkaConfig,
     embedded: EmbeddedConfig,
+    influxdb: InfluxConfig,
+    metrics: MetricsConfig,
     roles: Vec<(Role, Start)>,
 }
 
@@ -105,6 +110,8 @@ fn configure(settings: &mut Settings, roles: &[Role]) -> Everything {
         config: settings.section("forewarn"),
         kafka: settings.checked("log", KafkaConfig::mistakes),
         embedded: settings.checked("embedded", EmbeddedConfig::mistakes),
+        influxdb: InfluxConfig::configure(settings),
+        metrics: MetricsConfig::configure(settings),
         roles: roles
             .iter()
             .map(|role| (*role, role.configure(settings)))
@@ -117,13 +124,20 @@ async fn run(cx: Context, everything: Everything, place: Option<Place>) -> anyho
         Log::Kafka => KafkaLog::access(everything.kafka),
         Log::Embedded => open(everything.embedded).await?,
     };
+    let metrics = match everything.config.metrics {
+        Metrics::Embedded if everything.roles.iter().any(|(role, _)| role.has_points()) => {
+            open_metrics(everything.metrics).await?
+        }
+        _ => everything.influxdb.access(),
+    };
     // After the log: whose folder it is, is told at once there.
     if let Some(place) = place {
         start_postgres(&cx, place).await?;
     }
+    let parts = Parts { log, metrics };
     for (role, start) in everything.roles {
         tracing::info!(role = role.name(), "starting");
-        start(cx.role(role.name()), log.clone()).await?;
+        start(cx.role(role.name()), &parts).await?;
     }
     Ok(())
 }
@@ -159,4 +173,12 @@ async fn open(config: EmbeddedConfig) -> anyhow::Result<LogAccess> {
     let log = tokio::task::spawn_blocking(move || EmbeddedLog::open(&config)).await??;
     tracing::info!(path, "the log is in this process");
     Ok(log.access())
+}
+
+/// The same for points.
+async fn open_metrics(config: MetricsConfig) -> anyhow::Result<MetricAccess> {
+    let path = config.path.display().to_string();
+    let store = tokio::task::spawn_blocking(move || EmbeddedMetrics::open(&config)).await??;
+    tracing::info!(path, "points are in this process");
+    Ok(MetricAccess::Embedded(store))
 }

@@ -6,11 +6,12 @@ use clap::ValueEnum;
 use forewarn_bus::LogAccess;
 use forewarn_config::Settings;
 use forewarn_service::Context;
+use forewarn_store::metrics::MetricAccess;
 
 /// A service, under its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Role {
-    /// Takes samples in and measures this host; records into InfluxDB
+    /// Takes samples in and measures this host; writes points down
     Ingestion,
     /// Puts samples together to steps, and steps to feature vectors
     StreamProcessor,
@@ -25,7 +26,14 @@ pub(crate) enum Role {
 }
 
 /// Starts a service and resolves; its parts end when the process is asked to stop.
-pub(crate) type Start = Box<dyn FnOnce(Context, LogAccess) -> Starting>;
+pub(crate) type Start = Box<dyn FnOnce(Context, &Parts) -> Starting>;
+
+/// What the services stand on.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts {
+    pub(crate) log: LogAccess,
+    pub(crate) metrics: MetricAccess,
+}
 
 type Starting = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 
@@ -41,6 +49,11 @@ impl Role {
         }
     }
 
+    /// Whether it writes or reads points.
+    pub(crate) const fn has_points(self) -> bool {
+        matches!(self, Self::Ingestion | Self::Trainer | Self::Api)
+    }
+
     /// Whether it keeps or reads rows in PostgreSQL.
     pub(crate) const fn has_ledger(self) -> bool {
         !matches!(self, Self::Ingestion | Self::StreamProcessor)
@@ -52,32 +65,38 @@ impl Role {
             Self::Ingestion => {
                 use forewarn_ingestion::service::{configure, start};
                 let sections = configure(settings);
-                Box::new(|cx, log| Box::pin(start(cx, sections, log)))
+                Box::new(|cx, parts| {
+                    let Parts { log, metrics } = parts.clone();
+                    Box::pin(start(cx, sections, log, metrics))
+                })
             }
             Self::StreamProcessor => {
                 use forewarn_stream_processor::service::{configure, start};
                 let sections = configure(settings);
-                Box::new(|cx, log| Box::pin(start(cx, sections, log)))
+                Box::new(|cx, parts| Box::pin(start(cx, sections, parts.log.clone())))
             }
             Self::Predictor => {
                 use forewarn_predictor::service::{configure, start};
                 let sections = configure(settings);
-                Box::new(|cx, log| Box::pin(start(cx, sections, log)))
+                Box::new(|cx, parts| Box::pin(start(cx, sections, parts.log.clone())))
             }
             Self::Alerter => {
                 use forewarn_alerter::service::{configure, start};
                 let sections = configure(settings);
-                Box::new(|cx, log| Box::pin(start(cx, sections, log)))
+                Box::new(|cx, parts| Box::pin(start(cx, sections, parts.log.clone())))
             }
             Self::Trainer => {
                 use forewarn_trainer::service::{configure, start};
                 let sections = configure(settings);
-                Box::new(|cx, log| Box::pin(start(cx, sections, log)))
+                Box::new(|cx, parts| {
+                    let Parts { log, metrics } = parts.clone();
+                    Box::pin(start(cx, sections, log, metrics))
+                })
             }
             Self::Api => {
                 use forewarn_api::service::{configure, start};
                 let sections = configure(settings);
-                Box::new(|cx, _log| Box::pin(start(cx, sections)))
+                Box::new(|cx, parts| Box::pin(start(cx, sections, parts.metrics.clone())))
             }
         }
     }

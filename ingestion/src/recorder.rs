@@ -1,9 +1,9 @@
-//! The recorder: samples, features and scores become points in InfluxDB, each once in effect.
+//! The recorder: samples, features and scores become points in the metric store, each once in effect.
 //!
-//! The same record is the same points (`forewarn_store::influxdb::points`), so a batch is written as often as it takes,
+//! The same record is the same points (`forewarn_store::metrics::points`), so a batch is written as often as it takes,
 //! and only then is its end committed to the group: after a crash some points are written again, which changes nothing.
-//! While InfluxDB is away the partitions wait; nothing is skipped. A point that InfluxDB will never take goes to the
-//! dead letters with the server's words, and the rest is written.
+//! While the store is away the partitions wait; nothing is skipped. A point that it will never take goes to the
+//! dead letters with the store's words, and the rest is written.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use forewarn_messages::{
     ProcessedMetric, SYSTEM_METRICS, SystemMetric,
 };
 use forewarn_store::Retry;
-use forewarn_store::influxdb::{InfluxDb, Lines, Refused, WriteError, points};
+use forewarn_store::metrics::{Lines, MetricStore, Refused, WriteError, points};
 use tokio::runtime::Handle;
 
 use crate::seldom::Seldom;
@@ -36,14 +36,14 @@ const DENIED: Duration = Duration::from_secs(10);
 
 /// Runs the recorder until stopped. Blocks: give it a thread of its own, outside of any asynchronous runtime.
 ///
-/// `instance` names this replica, the same after a restart; `runtime` carries the connections to InfluxDB; `sets` are
+/// `instance` names this replica, the same after a restart; `runtime` carries the connections to the store; `sets` are
 /// those of the stream-processor, which give the numbers of a vector their names.
 ///
 /// # Errors
 /// [`RunError`] when it cannot go on; the process should end and be started again.
 pub fn record(
     log: &Arc<dyn Log>,
-    influxdb: InfluxDb,
+    store: Arc<dyn MetricStore>,
     sets: Arc<FeatureSets>,
     runtime: Handle,
     instance: &str,
@@ -52,7 +52,7 @@ pub fn record(
 ) -> Result<(), RunError> {
     let mut recorder = Recorder {
         appender: log.appender()?,
-        influxdb,
+        store,
         sets,
         runtime,
         retries: BTreeMap::new(),
@@ -63,7 +63,7 @@ pub fn record(
         instance: instance.to_owned(),
         topics: vec![&SYSTEM_METRICS, &PROCESSED_METRICS, &ANOMALY_PREDICTIONS],
     });
-    // Few large writes cost InfluxDB far less than many small ones, and nobody waits for points.
+    // Few large writes cost a store far less than many small ones, and nobody waits for points.
     let options = FollowOptions {
         end_wait: Duration::from_millis(500),
         ..FollowOptions::new(GROUP)
@@ -80,7 +80,7 @@ pub fn record(
 
 struct Recorder {
     appender: Arc<dyn Appender>,
-    influxdb: InfluxDb,
+    store: Arc<dyn MetricStore>,
     sets: Arc<FeatureSets>,
     runtime: Handle,
     retries: BTreeMap<Place, Retry>,
@@ -107,7 +107,7 @@ impl Sink for Recorder {
     fn take(&mut self, batch: &Batch) -> Result<Taken, Setback> {
         let place = batch.place;
         let mut plan = self.plan(batch);
-        let written = match self.runtime.block_on(self.influxdb.write(&plan.lines)) {
+        let written = match self.runtime.block_on(self.store.write(&plan.lines)) {
             Ok(written) => written,
             Err(error) => return Err(self.set_back(place, error)),
         };
@@ -182,7 +182,7 @@ impl Recorder {
         metrics::counter!("forewarn_recorder_expired_total", "topic" => place.topic.name)
             .increment(expired as u64);
         if let Some(unsaid) = self.unnamed.may("expired") {
-            tracing::warn!(%place, points = expired, unsaid, "points are older than `influxdb.retention_raw`, and not stored");
+            tracing::warn!(%place, points = expired, unsaid, "points are older than `retention_raw`, and not stored");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Keeps the recorder going beside the doors: when InfluxDB is away, samples are taken in all the same.
+//! Keeps the recorder going beside the doors: when the metric store is away, samples are taken in all the same.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use forewarn_bus::{Log, Observe};
 use forewarn_features::FeatureSets;
 use forewarn_service::{Context, Progress};
-use forewarn_store::influxdb::{self, InfluxDb};
+use forewarn_store::metrics::{MetricAccess, MetricStore};
 use tokio::runtime::Handle;
 
 use crate::{Status, recorder};
@@ -18,8 +18,8 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// What the recorder needs.
 #[derive(Debug)]
 pub struct Recording {
-    /// Section `[influxdb]`.
-    pub influxdb: influxdb::Config,
+    /// The way to the metric store.
+    pub metrics: MetricAccess,
     /// The sets of the stream-processor, which give the numbers of a vector their names.
     pub sets: Arc<FeatureSets>,
 }
@@ -40,16 +40,18 @@ pub(crate) fn start(
         status,
         troubled: AtomicBool::new(false),
     };
-    watch.trouble(Some("InfluxDB has not been reached since the start"));
+    watch.trouble(Some(
+        "the metric store has not been reached since the start",
+    ));
     let (runtime, waiting, stop) = (Handle::current(), cx.clone(), cx.stop().clone());
     cx.spawn_thread("recorder", move || {
-        let Some(influxdb) = runtime.block_on(reach(&waiting, &recording.influxdb, &watch)) else {
+        let Some(store) = runtime.block_on(reach(&waiting, &recording.metrics, &watch)) else {
             return Ok(());
         };
         watch.trouble(None);
         recorder::record(
             &log,
-            influxdb,
+            store,
             recording.sets,
             runtime,
             &instance,
@@ -60,27 +62,31 @@ pub(crate) fn start(
     })
 }
 
-/// Waits for InfluxDB as long as it takes; `None` when the service stops before.
-async fn reach(cx: &Context, config: &influxdb::Config, watch: &Watch) -> Option<InfluxDb> {
+/// Waits for the metric store as long as it takes; `None` when the service stops before.
+async fn reach(
+    cx: &Context,
+    metrics: &MetricAccess,
+    watch: &Watch,
+) -> Option<Arc<dyn MetricStore>> {
     let reaching = async {
         loop {
-            match InfluxDb::start(config).await {
-                Ok(influxdb) => return influxdb,
+            match metrics.start().await {
+                Ok(store) => return store,
                 Err(error) => {
                     watch.trouble(Some(&error.to_string()));
-                    tracing::warn!(%error, "nothing can be written to InfluxDB; the log keeps it until then");
+                    tracing::warn!(%error, "no points can be written; the log keeps them until then");
                     tokio::time::sleep(PAUSE).await;
                 }
             }
         }
     };
     tokio::select! {
-        influxdb = reaching => Some(influxdb),
+        store = reaching => Some(store),
         () = cx.stopped() => None,
     }
 }
 
-/// The recorder's trouble is on the health page and lets nothing else wait: the service takes samples without InfluxDB.
+/// The recorder's trouble is on the health page and lets nothing else wait: the service takes samples without the store.
 struct Watch {
     progress: Progress,
     status: Arc<Status>,
@@ -97,7 +103,7 @@ impl Observe for Watch {
     fn trouble(&self, why: Option<&str>) {
         self.troubled.store(why.is_some(), Ordering::Relaxed);
         match why {
-            // What waits for InfluxDB is not stuck, and a new process would wait too.
+            // What waits for a store is not stuck, and a new process would wait too.
             Some(_) => self.progress.rest(),
             None => self.progress.beat(),
         }

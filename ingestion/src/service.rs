@@ -6,7 +6,7 @@ use forewarn_bus::LogAccess;
 use forewarn_config::Settings;
 use forewarn_features::FeatureSets;
 use forewarn_service::Context;
-use forewarn_store::influxdb::Config as InfluxConfig;
+use forewarn_store::metrics::MetricAccess;
 
 use crate::{Config, Recording};
 
@@ -14,19 +14,14 @@ use crate::{Config, Recording};
 #[derive(Debug)]
 pub struct Sections {
     ingestion: Config,
-    recording: Recording,
+    sets: FeatureSets,
 }
 
 /// Reads them; what is wrong is remembered by `settings`.
 pub fn configure(settings: &mut Settings) -> Sections {
-    let sets = settings.made("feature_sets", FeatureSets::extended);
-    let influxdb = settings.checked("influxdb", InfluxConfig::mistakes);
     Sections {
         ingestion: settings.checked("ingestion", Config::mistakes),
-        recording: Recording {
-            influxdb,
-            sets: Arc::new(sets),
-        },
+        sets: settings.made("feature_sets", FeatureSets::extended),
     }
 }
 
@@ -34,6 +29,15 @@ pub fn configure(settings: &mut Settings) -> Sections {
 ///
 /// # Errors
 /// When the address cannot be had, or the log cannot be used as it is configured.
-pub async fn start(cx: Context, sections: Sections, log: LogAccess) -> anyhow::Result<()> {
-    crate::run(&cx, sections.ingestion, log, sections.recording).await
+pub async fn start(
+    cx: Context,
+    sections: Sections,
+    log: LogAccess,
+    metrics: MetricAccess,
+) -> anyhow::Result<()> {
+    let recording = Recording {
+        metrics,
+        sets: Arc::new(sections.sets),
+    };
+    crate::run(&cx, sections.ingestion, log, recording).await
 }

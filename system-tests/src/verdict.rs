@@ -10,8 +10,8 @@ use anyhow::Context;
 use forewarn_judge::models::Table;
 use forewarn_messages::{ANOMALY_PREDICTIONS, PROCESSED_METRICS, SampleBatch};
 use forewarn_store::activations;
-use forewarn_store::influxdb::Span;
 use forewarn_store::ledger::sql;
+use forewarn_store::metrics::Span;
 use forewarn_testkit::generate::Recording;
 use forewarn_testkit::judge::{self, LoggedSamples, Points, Report};
 use forewarn_testkit::ledger;
@@ -248,6 +248,18 @@ pub fn influxdb(world: &mut World, wanted: &Points, patience: Duration) -> anyho
         Ok(report.is_clean())
     });
     Ok(report)
+}
+
+/// As [`influxdb`], for the store inside the process, which is at rest. It keeps numbers only.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn embedded_metrics(world: &World, mut wanted: Points) -> anyhow::Result<Report> {
+    wanted.drop_texts();
+    let mut found = Points::default();
+    let store = world.embedded_metrics()?;
+    store.all_points(&mut |point| found.add(point))?;
+    Ok(judge::points(&wanted, &found))
 }
 
 /// As [`influxdb`], for the tables of the projector and of the alerter.

@@ -14,6 +14,7 @@ use forewarn_bus::embedded::{self, EmbeddedLog};
 use forewarn_bus::{KafkaLog, Log};
 
 use forewarn_config::{Environment, Settings};
+use forewarn_store::embedded::{self as metric_store, EmbeddedMetrics};
 use forewarn_store::influxdb::InfluxDb;
 use forewarn_store::postgres::Postgres;
 use forewarn_store::shelf::{self, Shelf};
@@ -226,6 +227,10 @@ impl World {
                     self.log_path().display().to_string(),
                 ),
                 (
+                    "FOREWARN__METRIC_STORE__PATH".to_owned(),
+                    self.metrics_path().display().to_string(),
+                ),
+                (
                     "FOREWARN__EMBEDDED__PARTITIONS".to_owned(),
                     PARTITIONS.to_string(),
                 ),
@@ -255,6 +260,23 @@ impl World {
             path: self.log_path(),
             partitions: PARTITIONS,
             ..embedded::Config::default()
+        })?)
+    }
+
+    /// Where [`Service::Whole`] has its points.
+    #[must_use]
+    pub fn metrics_path(&self) -> PathBuf {
+        self.folder.join("metrics")
+    }
+
+    /// Opens the points of [`Service::Whole`], which must not run.
+    ///
+    /// # Errors
+    /// When it runs, or the folder is damaged.
+    pub fn embedded_metrics(&self) -> anyhow::Result<EmbeddedMetrics> {
+        Ok(EmbeddedMetrics::open(&metric_store::Config {
+            path: self.metrics_path(),
+            ..metric_store::Config::default()
         })?)
     }
 

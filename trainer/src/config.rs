@@ -18,7 +18,7 @@ pub struct Config {
     /// How far back the history of a training reaches.
     #[serde(with = "forewarn_config::duration")]
     pub history: Duration,
-    /// History is read in slices of this length, since InfluxDB holds a slice in memory.
+    /// History is read in slices of this length, since a slice is held in memory.
     #[serde(with = "forewarn_config::duration")]
     pub slice: Duration,
     /// A model this old is made anew; one of a resource that lives differently than when it was made, at once.

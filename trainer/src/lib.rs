@@ -1,6 +1,6 @@
 //! Stored history becomes models that judge beside the online detectors.
 //!
-//! The trainer reads what InfluxDB holds of a resource ([`training`]), leaves out what was flagged, grows and proves a
+//! The trainer reads what the metric store holds of a resource ([`training`]), leaves out what was flagged, grows and proves a
 //! model ([`forewarn_detect::training`], which is pure), puts it away as a bundle, and writes an activation, from which
 //! on predictors judge with it. It talks to stores alone: whoever kills it at any moment loses a training, nothing else.
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use forewarn_detect::training::{History, drift};
 use forewarn_features::{FeatureSet, FeatureSets};
 use forewarn_judge::metrics_of;
-use forewarn_store::influxdb::Span;
+use forewarn_store::metrics::Span;
 use forewarn_store::orders::Order;
 use forewarn_store::postgres::{ClientError, Session};
 use forewarn_store::{orders, runs};
@@ -265,7 +265,7 @@ impl Trainer {
         };
         let found = self
             .workshop
-            .influxdb
+            .metrics
             .steps(&candidate.resource, set, span)
             .await
             .map_err(Error::from)?;

@@ -6,7 +6,7 @@ use forewarn_bus::LogAccess;
 use forewarn_config::Settings;
 use forewarn_features::FeatureSets;
 use forewarn_service::Context;
-use forewarn_store::influxdb::{Config as InfluxConfig, InfluxDb};
+use forewarn_store::metrics::MetricAccess;
 use forewarn_store::postgres::{Config as PostgresConfig, Postgres};
 use forewarn_store::shelf::{Config as ModelsConfig, Shelf};
 
@@ -15,7 +15,6 @@ use crate::{Config, Trainer, Workshop};
 /// The sections that this service reads.
 #[derive(Debug)]
 pub struct Sections {
-    influxdb: InfluxConfig,
     postgres: PostgresConfig,
     models: ModelsConfig,
     predictor: forewarn_judge::Config,
@@ -26,7 +25,6 @@ pub struct Sections {
 /// Reads them; what is wrong is remembered by `settings`.
 pub fn configure(settings: &mut Settings) -> Sections {
     Sections {
-        influxdb: settings.checked("influxdb", InfluxConfig::mistakes),
         postgres: settings.checked("postgres", PostgresConfig::mistakes),
         models: settings.section("models"),
         // History runs through the detector as it judges live.
@@ -40,14 +38,19 @@ pub fn configure(settings: &mut Settings) -> Sections {
 ///
 /// # Errors
 /// When a store cannot be used as it is configured, or the address cannot be had.
-pub async fn start(cx: Context, sections: Sections, log: LogAccess) -> anyhow::Result<()> {
+pub async fn start(
+    cx: Context,
+    sections: Sections,
+    log: LogAccess,
+    metrics: MetricAccess,
+) -> anyhow::Result<()> {
     let shelf = Shelf::open(&sections.models)?;
     let postgres = Postgres::start(&sections.postgres, "forewarn-trainer").await?;
     let workshop = Workshop {
         config: sections.trainer.clone(),
         judge: sections.predictor,
-        // Buckets are ingestion's business: a trainer only reads.
-        influxdb: InfluxDb::open(&sections.influxdb)?,
+        // What has to be made in the store is ingestion's business: a trainer only reads.
+        metrics: metrics.open()?,
         postgres: postgres.clone(),
         shelf,
         log_retention: log.retention(),

@@ -1,6 +1,7 @@
 //! One training: history read, model grown and proved, bundle put away, activation written. In this order, so that a
 //! trainer which dies at any point has changed nothing that judges.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use forewarn_bus::encode_state;
@@ -13,7 +14,7 @@ use forewarn_judge::{metrics_of, models::model_of};
 use forewarn_models::bundle::{ISOLATION_FOREST, Making, TrainedOn};
 use forewarn_models::{ForestSettings, Packed};
 use forewarn_store::activations::{self, scope};
-use forewarn_store::influxdb::{self, InfluxDb, Span};
+use forewarn_store::metrics::{MetricStore, ReadError, Span};
 use forewarn_store::postgres::{ClientError, CommitError, Postgres, describe, guarded_commit};
 use forewarn_store::runs::{self, Begun, Ended, RunState};
 use forewarn_store::shelf::{self, Shelf};
@@ -39,7 +40,7 @@ pub struct Workshop {
     /// How the detector judges that runs through the history: the predictor's settings.
     pub judge: forewarn_judge::Config,
     /// History.
-    pub influxdb: InfluxDb,
+    pub metrics: Arc<dyn MetricStore>,
     /// What was flagged; where runs and activations go.
     pub postgres: Postgres,
     /// Where bundles go.
@@ -84,9 +85,9 @@ pub struct Outcome {
 /// Why a training broke off, without anything said about the model.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// InfluxDB.
+    /// The metric store.
     #[error(transparent)]
-    InfluxDb(#[from] influxdb::Error),
+    Metrics(#[from] ReadError),
     /// PostgreSQL.
     #[error(transparent)]
     Postgres(#[from] forewarn_store::postgres::Error),
@@ -282,7 +283,7 @@ impl Workshop {
         &self,
         candidate: &Candidate,
         set: &FeatureSet,
-    ) -> Result<Material, influxdb::Error> {
+    ) -> Result<Material, ReadError> {
         let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
         let width = set.metrics.len();
         let steps_max = self.config.memory_max / training_bytes_per_step(width).max(1);
@@ -296,7 +297,7 @@ impl Workshop {
                 start: (until - millis(self.config.slice)).max(start),
                 stop: until,
             };
-            let mut found = self.influxdb.steps(&candidate.resource, set, span).await?;
+            let mut found = self.metrics.steps(&candidate.resource, set, span).await?;
             // A source that changed its pace is another life: only the newest counts.
             let pace = step.or_else(|| {
                 found

@@ -1,7 +1,7 @@
-//! Measurements of a resource out of InfluxDB, as fine as an answer can hold.
+//! Measurements of a resource out of the metric store, as fine as an answer can hold.
 //!
 //! Where points are read from follows from the span: short ones from what came in, longer ones from the aggregates that
-//! InfluxDB makes of it, so that a year costs no more than an hour. What was chosen is said in the answer.
+//! it makes of it, so that a year costs no more than an hour. What was chosen is said in the answer.
 
 mod plan;
 
@@ -14,9 +14,8 @@ use axum::extract::{Path, State};
 use axum::http::Uri;
 use forewarn_config::nearest;
 use forewarn_store::Timestamp;
-use forewarn_store::influxdb::{
-    Aggregate, Data, Error as InfluxError, Resolution, Selection, Series, SeriesError,
-    SeriesLimits, Span,
+use forewarn_store::metrics::{
+    Aggregate, Data, ReadError, Resolution, Selection, Series, SeriesLimits, Span,
 };
 use forewarn_types::{ResourceKey, metric};
 use serde::{Deserialize, Serialize};
@@ -289,10 +288,10 @@ pub(crate) async fn read_series(
     let plan = plan.ok_or_else(|| Problem::internal("a span without a plan"))?;
 
     let selection = Selection {
-        resource: &resource,
+        resource: resource.clone(),
         data,
-        metric: Some(&metric),
-        tags: &tags,
+        metric: Some(metric.clone()),
+        tags,
     };
     let resolution = Resolution {
         level: plan.level,
@@ -305,7 +304,7 @@ pub(crate) async fn read_series(
         time: app.config().query_timeout,
     };
     let found = app
-        .influxdb()
+        .metrics()
         .series(&selection, plan.span, resolution, &limits)
         .await
         .map_err(|error| refused(&error))?;
@@ -343,10 +342,10 @@ async fn latest(
     now: i64,
 ) -> Result<Vec<Series>, Problem> {
     let selection = Selection {
-        resource,
+        resource: resource.clone(),
         data,
         metric: None,
-        tags: &[],
+        tags: Vec::new(),
     };
     // What is stamped ahead of this machine's clock is there too.
     let span = Span {
@@ -358,7 +357,7 @@ async fn latest(
         points: LISTED_MOST,
         time: app.config().query_timeout,
     };
-    app.influxdb()
+    app.metrics()
         .latest(&selection, span, &limits)
         .await
         .map_err(|error| refused(&error))
@@ -406,9 +405,9 @@ fn unknown_resource(key: &ResourceKey) -> Problem {
     )
 }
 
-fn refused(error: &SeriesError) -> Problem {
+fn refused(error: &ReadError) -> Problem {
     match error {
-        SeriesError::TooMuch => Problem::new(
+        ReadError::TooMuch => Problem::new(
             axum::http::StatusCode::UNPROCESSABLE_ENTITY,
             "too-much",
             "the selection is more than one answer holds",
@@ -417,18 +416,18 @@ fn refused(error: &SeriesError) -> Problem {
             "it has more than {SERIES_MOST} series or {POINTS_ALL} points"
         ))
         .remedy("choose series with `tag`, a shorter span, or a longer `step`"),
-        SeriesError::Influx(error) => {
-            tracing::warn!(%error, "InfluxDB cannot be read");
+        error => {
+            tracing::warn!(%error, "series cannot be read");
             let detail = match error {
-                InfluxError::Unreachable(_) => "InfluxDB does not answer, or not in time",
-                InfluxError::Answer { status: 404, .. } => {
-                    "InfluxDB has no bucket of ours yet: ingestion makes it when it starts"
+                ReadError::Away(_) => "the metric store does not answer, or not in time",
+                ReadError::Missing(_) => {
+                    "the metric store has nothing of ours yet: ingestion sets it up when it starts"
                 }
-                _ => "InfluxDB does not answer as it should; this service's log says more",
+                _ => "the metric store does not answer as it should; this service's log says more",
             };
             Problem::later("metrics-away", "the measurements cannot be read now")
                 .detail(detail)
-                .remedy("ask again in a moment, or for less; everything but series works without InfluxDB")
+                .remedy("ask again in a moment, or for less; everything but series works without the metric store")
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forewarn_store::influxdb::{Config as InfluxConfig, LEVELS, Level, Span};
+use forewarn_store::metrics::{LEVELS, Level, Retention, Span};
 
 use super::{DAY, HOUR};
 
@@ -49,29 +49,22 @@ impl Levels {
         self.raw_millis
     }
 
-    pub(crate) fn of(config: &InfluxConfig) -> Self {
+    pub(crate) fn of(retention: &Retention) -> Self {
         let millis = |kept: Duration| i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
-        let raw_millis = millis(config.retention_raw);
+        let raw_millis = millis(retention.raw);
         let mut sources = vec![Source {
             level: None,
             window: 0,
             kept: raw_millis,
             span: 6 * HOUR,
         }];
-        if config.downsampling {
-            let kept = [
-                config.retention_10s,
-                config.retention_1m,
-                config.retention_10m,
-                config.retention_1h,
-            ];
+        if let Some(kept) = retention.levels {
             // Some 20000 windows of a series are read at most.
-            let windows = [10_000, 60_000, 600_000, HOUR];
             let spans = [2 * DAY, 14 * DAY, 120 * DAY, i64::MAX];
             for (index, level) in LEVELS.iter().enumerate() {
                 sources.push(Source {
                     level: Some(level),
-                    window: windows[index],
+                    window: level.window,
                     kept: millis(kept[index]),
                     span: spans[index],
                 });
@@ -178,12 +171,13 @@ fn whole(step: i64, window: i64) -> i64 {
 mod tests {
     use super::*;
     use expect_test::{Expect, expect};
+    use forewarn_store::influxdb::Config as InfluxConfig;
 
     /// Far enough from the epoch for every retention.
     const NOW: i64 = 20_000 * DAY;
 
-    fn check(config: &InfluxConfig, ago: i64, span: i64, step: Option<u64>, expected: Expect) {
-        let levels = Levels::of(config);
+    fn check(retention: &Retention, ago: i64, span: i64, step: Option<u64>, expected: Expect) {
+        let levels = Levels::of(retention);
         let since = NOW - ago + 1;
         let text = match levels.plan(since, since + span, NOW, step.map(Duration::from_secs)) {
             Ok(plan) => format!(
@@ -199,44 +193,44 @@ mod tests {
 
     #[test]
     fn the_finest_source_that_has_the_span_is_read() {
-        let config = InfluxConfig::default();
+        let kept = InfluxConfig::default().retention();
         check(
-            &config,
+            &kept,
             300_000,
             300_000,
             None,
             expect!["raw every None ms from 0"],
         );
         check(
-            &config,
+            &kept,
             HOUR,
             HOUR,
             None,
             expect!["raw every Some(10000) ms from -1"],
         );
         check(
-            &config,
+            &kept,
             DAY,
             DAY,
             None,
             expect!["10s every Some(300000) ms from -1"],
         );
         check(
-            &config,
+            &kept,
             7 * DAY,
             7 * DAY,
             None,
             expect!["1m every Some(1800000) ms from -1"],
         );
         check(
-            &config,
+            &kept,
             90 * DAY,
             90 * DAY,
             None,
             expect!["10m every Some(21600000) ms from -1"],
         );
         check(
-            &config,
+            &kept,
             365 * DAY,
             365 * DAY,
             None,
@@ -244,7 +238,7 @@ mod tests {
         );
         // Long gone as it came: the hour of a month ago is there in steps of ten seconds.
         check(
-            &config,
+            &kept,
             30 * DAY,
             HOUR,
             None,
@@ -252,7 +246,7 @@ mod tests {
         );
         // Longer ago than anything is kept: what is kept longest.
         check(
-            &config,
+            &kept,
             3_000 * DAY,
             HOUR,
             None,
@@ -262,30 +256,30 @@ mod tests {
 
     #[test]
     fn a_step_that_was_asked_for_is_kept_or_made_whole() {
-        let config = InfluxConfig::default();
+        let kept = InfluxConfig::default().retention();
         check(
-            &config,
+            &kept,
             HOUR,
             HOUR,
             Some(60),
             expect!["raw every Some(60000) ms from -1"],
         );
         check(
-            &config,
+            &kept,
             30 * DAY,
             600_000,
             Some(7),
             expect!["10s every Some(10000) ms from -1"],
         );
         check(
-            &config,
+            &kept,
             7 * DAY,
             7 * DAY,
             Some(900),
             expect!["1m every Some(900000) ms from -1"],
         );
         check(
-            &config,
+            &kept,
             DAY,
             DAY,
             Some(1),
@@ -294,7 +288,7 @@ mod tests {
             ],
         );
         check(
-            &config,
+            &kept,
             5_000 * DAY,
             5_000 * DAY,
             None,
@@ -304,12 +298,12 @@ mod tests {
 
     #[test]
     fn without_aggregates_everything_is_read_as_it_came() {
-        let config = InfluxConfig {
-            downsampling: false,
-            ..InfluxConfig::default()
+        let kept = Retention {
+            levels: None,
+            ..InfluxConfig::default().retention()
         };
         check(
-            &config,
+            &kept,
             90 * DAY,
             90 * DAY,
             None,

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::http::StatusCode;
 use forewarn_api::Config;
 use forewarn_config::Secret;
-use forewarn_store::influxdb::{Config as InfluxConfig, InfluxDb, Lines, points};
+use forewarn_store::influxdb::{Config as InfluxConfig, InfluxDb};
+use forewarn_store::metrics::{Lines, MetricStore as _, points};
 use forewarn_testkit::servers;
 
 use crate::schema::differences;

@@ -80,7 +80,7 @@ impl Pages {
     pub(crate) fn of(url: &str, config: Config, influxdb: &InfluxConfig) -> Self {
         let ledger = Ledger::open(&postgres(url), &config).expect("a readable address");
         let client = InfluxDb::open(influxdb).expect("a readable address");
-        let app = App::new(config, ledger, client, influxdb);
+        let app = App::new(config, ledger, Arc::new(client), influxdb.retention());
         Self {
             router: Arc::new(app).router(Router::new()),
         }

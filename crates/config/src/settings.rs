@@ -31,6 +31,7 @@ pub const SECTIONS: &[&str] = &[
     "trainer",
     "forewarn",
     "embedded",
+    "metric_store",
 ];
 
 /// After so many mistakes in one section the rest is left for the next run.

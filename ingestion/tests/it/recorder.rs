@@ -12,7 +12,8 @@ use forewarn_messages::{
     ANOMALY_PREDICTIONS, Body, DEAD_LETTERS, DeadLetter, FeatureVector, PROCESSED_METRICS,
     Prediction, ProcessedMetric, SYSTEM_METRICS, SampleBatch, SystemMetric, Verdict,
 };
-use forewarn_store::influxdb::{self, InfluxDb, Lines, Span, line, points};
+use forewarn_store::influxdb::{self, InfluxDb};
+use forewarn_store::metrics::{Lines, Span, line, points};
 use forewarn_testkit::servers;
 use forewarn_types::{
     EventTime, Kind, LogId, LogTime, MetricType, ResourceKey, Sample, Src, StepLength, Tags,
@@ -204,10 +205,10 @@ impl World {
     fn run(&self, influxdb: &InfluxDb, mut until: impl FnMut(&Self) -> bool) {
         std::thread::scope(|scope| {
             let stop = StopFlag::new();
-            let (influxdb, sets) = (influxdb.clone(), Arc::clone(&self.sets));
+            let (store, sets) = (Arc::new(influxdb.clone()), Arc::clone(&self.sets));
             let (handle, ending) = (self.runtime.handle().clone(), stop.clone());
             let running =
-                scope.spawn(move || record(&self.log, influxdb, sets, handle, "a", &ending, &()));
+                scope.spawn(move || record(&self.log, store, sets, handle, "a", &ending, &()));
             let deadline = Instant::now() + Duration::from_secs(60);
             while !until(self) {
                 assert!(Instant::now() < deadline, "the recorder does not get there");

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use forewarn_config::Secret;
 use forewarn_features::FeatureSets;
 use forewarn_messages::{FeatureVector, ProcessedMetric};
-use forewarn_store::influxdb::{Config as InfluxConfig, InfluxDb, Lines, points};
+use forewarn_store::influxdb::{Config as InfluxConfig, InfluxDb};
+use forewarn_store::metrics::{Lines, MetricStore as _, points};
 use forewarn_store::postgres::Postgres;
 use forewarn_store::shelf::{self, Shelf};
 use forewarn_testkit::database::Database;
@@ -59,7 +60,7 @@ impl World {
         let workshop = Workshop {
             config,
             judge: forewarn_judge::Config::default(),
-            influxdb: influxdb.clone(),
+            metrics: Arc::new(influxdb.clone()),
             postgres: postgres.clone(),
             shelf: shelf.clone(),
             log_retention: Duration::from_secs(7 * 86_400),

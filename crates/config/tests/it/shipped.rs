@@ -33,6 +33,8 @@ fn it_states_the_defaults_of_every_owner() {
     owner::<forewarn_bus::Config>("log", &mut differences);
     owner::<forewarn_bus::CheckpointConfig>("checkpoints", &mut differences);
     owner::<forewarn_store::influxdb::Config>("influxdb", &mut differences);
+    owner::<forewarn_bus::embedded::Config>("embedded", &mut differences);
+    owner::<forewarn_store::embedded::Config>("metric_store", &mut differences);
     owner::<forewarn_store::postgres::Config>("postgres", &mut differences);
     owner::<forewarn_service::ServiceConfig>("service", &mut differences);
     owner::<forewarn_ingestion::Config>("ingestion", &mut differences);

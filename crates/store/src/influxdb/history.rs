@@ -6,26 +6,19 @@ use std::time::Duration;
 use forewarn_features::FeatureSet;
 use forewarn_types::{DEFAULT_TENANT, ResourceKey, StepLength};
 
-use super::line::{Field, encode};
-use super::points::FEATURES;
 use super::setup::quote;
-use super::{Error, InfluxDb, Span};
+use super::{Error, InfluxDb};
 use crate::Timestamp;
+use crate::metrics::line::{Field, encode};
+use crate::metrics::points::FEATURES;
+use crate::metrics::{Rows, Span};
 
 /// A slice takes seconds; one that takes longer than this is not worth waiting for.
 const SLICE_LIMIT: Duration = Duration::from_secs(120);
 
-/// The steps of a slice: their ends in milliseconds, and one value per metric of the set, `NaN` where there is none.
-pub type Rows = BTreeMap<i64, Vec<f32>>;
-
 impl InfluxDb {
-    /// Reads the steps of `resource` that end within `span`, by their length: a source may have changed its pace.
-    ///
-    /// The memory it takes is that of the slice: 8 bytes per step, 4 per value, and a map's overhead.
-    ///
-    /// # Errors
-    /// [`Error`] when the server is away, refuses, or breaks off.
-    pub async fn steps(
+    /// The steps of `resource`, by their length.
+    pub(super) async fn read_steps(
         &self,
         resource: &ResourceKey,
         set: &FeatureSet,

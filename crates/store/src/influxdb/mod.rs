@@ -3,32 +3,31 @@
 //! Spoken to over its HTTP API with `reqwest`: line protocol in, Flux and annotated CSV out. The client crate that
 //! exists buffers whole answers and holds old versions of the HTTP stack.
 //!
-//! Everything is idempotent. The same sample is the same point ([`points`]), so a batch may be written as often as it
-//! takes ([`write`](InfluxDb::write)); buckets and downsampling tasks are made if they are missing and put right if
-//! they differ ([`set_up`](InfluxDb::set_up)).
+//! Everything is idempotent. The same sample is the same point ([`points`](crate::metrics::points)), so a batch may be
+//! written as often as it takes; buckets and downsampling tasks are made if they are missing and put right if they
+//! differ ([`set_up`](InfluxDb::set_up)).
 
 mod history;
-pub mod line;
-pub mod points;
 mod query;
 mod series;
 mod setup;
 mod write;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use forewarn_config::Secret;
+use async_trait::async_trait;
+use forewarn_config::{Secret, Settings};
+use forewarn_features::FeatureSet;
+use forewarn_types::{ResourceKey, StepLength};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::http;
-
-pub use history::Rows;
-pub use line::{Field, Lines, Point};
-pub use query::Span;
-pub use series::{Aggregate, Data, Resolution, Selection, Series, SeriesError, SeriesLimits};
-pub use setup::{LEVELS, Level};
-pub use write::{Refused, WriteError, Written};
+use crate::metrics::{
+    LEVELS, Level, Lines, MetricAccess, MetricStore, ReadError, Resolution, Retention, Rows,
+    Selection, Series, SeriesLimits, Span, WriteError, Written,
+};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -96,6 +95,35 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Reads section `[influxdb]`; what is wrong is remembered by `settings`.
+    pub fn configure(settings: &mut Settings) -> Self {
+        settings.checked("influxdb", Self::mistakes)
+    }
+
+    /// Leads to the server that the section names.
+    #[must_use]
+    pub fn access(self) -> MetricAccess {
+        MetricAccess::InfluxDb(Box::new(self))
+    }
+
+    /// How long what is kept.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        Retention {
+            raw: self.retention_raw,
+            levels: self.downsampling.then(|| self.retention_levels()),
+        }
+    }
+
+    fn retention_levels(&self) -> [Duration; LEVELS.len()] {
+        [
+            self.retention_10s,
+            self.retention_1m,
+            self.retention_10m,
+            self.retention_1h,
+        ]
+    }
+
     /// Every mistake, as the key within the section and what is wrong with its value.
     #[must_use]
     pub fn mistakes(&self) -> Vec<(&'static str, String)> {
@@ -252,6 +280,52 @@ impl InfluxDb {
             "Authorization",
             format!("Token {}", self.config.token.reveal()),
         )
+    }
+}
+
+#[async_trait]
+impl MetricStore for InfluxDb {
+    async fn write(&self, lines: &Lines) -> Result<Written, WriteError> {
+        self.write_lines(lines).await
+    }
+
+    async fn series(
+        &self,
+        selection: &Selection,
+        span: Span,
+        resolution: Resolution,
+        limits: &SeriesLimits,
+    ) -> Result<Vec<Series>, ReadError> {
+        self.read_series(selection, span, resolution, limits).await
+    }
+
+    async fn latest(
+        &self,
+        selection: &Selection,
+        span: Span,
+        limits: &SeriesLimits,
+    ) -> Result<Vec<Series>, ReadError> {
+        self.read_latest(selection, span, limits).await
+    }
+
+    async fn steps(
+        &self,
+        resource: &ResourceKey,
+        set: &FeatureSet,
+        span: Span,
+    ) -> Result<BTreeMap<StepLength, Rows>, ReadError> {
+        Ok(self.read_steps(resource, set, span).await?)
+    }
+}
+
+impl From<Error> for ReadError {
+    fn from(error: Error) -> Self {
+        let words = error.to_string();
+        match error {
+            Error::Unreachable(_) => Self::Away(words),
+            Error::Answer { status: 404, .. } => Self::Missing(words),
+            _ => Self::Failed(words),
+        }
     }
 }
 

@@ -7,17 +7,9 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::setup::quote;
-use super::{Error, Field, InfluxDb, Point, chain, send};
+use super::{Error, InfluxDb, chain, send};
 use crate::Timestamp;
-
-/// A half-open span of time, in milliseconds since the epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// The first moment in it.
-    pub start: i64,
-    /// The first moment after it.
-    pub stop: i64,
-}
+use crate::metrics::{Field, Point, Span};
 
 /// The longest line of an answer that is read: a point with its tags is far shorter.
 const LINE_LIMIT: usize = 1 << 20;

@@ -3,7 +3,7 @@
 //! Levels of 10 s, 1 m, 10 m and 1 h, each computed from the one before. A point of a level carries the tag
 //! `aggregate` (`mean`, `min` or `max`) and the time at which its window begins; the mean of a longer window is the
 //! mean of the means of its parts, equal weights. Each run does the windows of the last while again
-//! ([`Level::lookback`]), so that samples which come late by less than that are in every level; windows are only
+//! ([`Making::lookback`]), so that samples which come late by less than that are in every level; windows are only
 //! written once they have ended, and writing one again replaces it.
 
 use std::time::Duration;
@@ -12,43 +12,37 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Error, InfluxDb, points, send};
+use super::{Error, InfluxDb, send};
+use crate::metrics::{LEVELS, Level, points};
 
-/// One level of aggregation.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Level {
-    /// Its window, in Flux's notation; last part of the bucket's name.
-    pub name: &'static str,
-    /// How often its task runs.
-    pub every: &'static str,
+/// The task that makes a level.
+struct Making {
+    /// How often it runs.
+    every: &'static str,
     /// How long after the full interval it runs, so that the level before has been written.
-    pub offset: &'static str,
+    offset: &'static str,
     /// How far back each run goes.
-    pub lookback: &'static str,
+    lookback: &'static str,
 }
 
-/// From the finest to the coarsest.
-pub const LEVELS: [Level; 4] = [
-    Level {
-        name: "10s",
+/// One for each of [`LEVELS`].
+const MAKING: [Making; LEVELS.len()] = [
+    Making {
         every: "1m",
         offset: "10s",
         lookback: "10m",
     },
-    Level {
-        name: "1m",
+    Making {
         every: "1m",
         offset: "20s",
         lookback: "15m",
     },
-    Level {
-        name: "10m",
+    Making {
         every: "10m",
         offset: "30s",
         lookback: "1h",
     },
-    Level {
-        name: "1h",
+    Making {
         every: "1h",
         offset: "1m",
         lookback: "6h",
@@ -97,21 +91,14 @@ impl InfluxDb {
         if !self.config.downsampling {
             return Ok(());
         }
-        let config = &self.config;
-        let retentions = [
-            config.retention_10s,
-            config.retention_1m,
-            config.retention_10m,
-            config.retention_1h,
-        ];
-        for (level, retention) in LEVELS.iter().zip(retentions) {
+        for (level, retention) in LEVELS.iter().zip(self.config.retention_levels()) {
             self.ensure_bucket(&org, &self.level_bucket(level), retention)
                 .await?;
         }
-        for (index, level) in LEVELS.iter().enumerate() {
+        for (index, (level, making)) in LEVELS.iter().zip(&MAKING).enumerate() {
             let source = index.checked_sub(1).map(|before| &LEVELS[before]);
             let name = format!("{}: {} aggregates", self.config.bucket, level.name);
-            self.ensure_task(&org, &name, &self.task(&name, level, source))
+            self.ensure_task(&org, &name, &self.task(&name, level, making, source))
                 .await?;
         }
         Ok(())
@@ -119,15 +106,15 @@ impl InfluxDb {
 
     /// The Flux program of a level's task; `source` is the level before, none for the raw bucket.
     #[must_use]
-    pub(super) fn task(&self, name: &str, level: &Level, source: Option<&Level>) -> String {
+    fn task(&self, name: &str, level: &Level, making: &Making, source: Option<&Level>) -> String {
         let from = source.map_or_else(|| self.raw_bucket(), |source| self.level_bucket(source));
         let to = self.level_bucket(level);
-        let Level {
-            name: window,
+        let window = level.name;
+        let Making {
             every,
             offset,
             lookback,
-        } = level;
+        } = making;
         let mut flux = format!(
             "import \"date\"\n\n\
              option task = {{name: {name}, every: {every}, offset: {offset}}}\n\n\
@@ -354,12 +341,12 @@ mod tests {
     #[test]
     fn each_level_is_made_of_the_one_before() {
         let influxdb = InfluxDb::open(&Config::default()).expect("the default address");
-        let first = influxdb.task("t", &LEVELS[0], None);
+        let first = influxdb.task("t", &LEVELS[0], &MAKING[0], None);
         assert!(
             first.contains("from(bucket: \"forewarn_raw\")")
                 && first.contains("to(bucket: \"forewarn_10s\"")
         );
-        let second = influxdb.task("t", &LEVELS[1], Some(&LEVELS[0]));
+        let second = influxdb.task("t", &LEVELS[1], &MAKING[1], Some(&LEVELS[0]));
         assert!(
             second.contains("from(bucket: \"forewarn_10s\")")
                 && second.contains("to(bucket: \"forewarn_1m\"")

@@ -8,48 +8,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use reqwest::{Method, StatusCode};
 
-use super::{InfluxDb, Lines, chain, server_words};
-
-/// A line that InfluxDB will never take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// Its number among the lines that were to be written.
-    pub line: usize,
-    /// The server's words.
-    pub message: String,
-}
-
-/// What became of lines that InfluxDB has dealt with: all but these are written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Written {
-    /// Refused for good, in their order.
-    pub refused: Vec<Refused>,
-    /// How many are older than the bucket keeps anything: nothing is wrong with them, they would be deleted at once.
-    pub expired: usize,
-}
-
-/// Why nothing is known to be written. The same lines may and must be written again.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// The server is away, overloaded, or does not answer in time.
-    #[error("InfluxDB is not taking writes: {why}")]
-    Later {
-        /// The server's words, or the client's.
-        why: String,
-        /// When it asks to be left alone until.
-        retry_after: Option<Duration>,
-    },
-    /// The token is wrong or expired, or the bucket is gone: a person has to act, and the lines are not to blame.
-    #[error(
-        "InfluxDB refuses to be written to (status {status}: {message}): check `influxdb.token`, `org` and `bucket`"
-    )]
-    Denied {
-        /// 401, 403 or 404.
-        status: u16,
-        /// The server's words.
-        message: String,
-    },
-}
+use super::{InfluxDb, chain, server_words};
+use crate::metrics::{Lines, Refused, WriteError, Written};
 
 /// What the server says to one batch.
 enum Answer {
@@ -61,12 +21,8 @@ enum Answer {
 }
 
 impl InfluxDb {
-    /// Writes all lines into the raw bucket, and says which it refuses for good. One attempt: what to do while the
-    /// server is away is the caller's business, whose partition has to be paused meanwhile.
-    ///
-    /// # Errors
-    /// [`WriteError`]; some of the lines may be there then, which does no harm.
-    pub async fn write(&self, lines: &Lines) -> Result<Written, WriteError> {
+    /// Writes all lines into the raw bucket.
+    pub(super) async fn write_lines(&self, lines: &Lines) -> Result<Written, WriteError> {
         let mut written = Written::default();
         let mut start = 0;
         while start < lines.len() {

@@ -3,8 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use forewarn_config::Secret;
-use forewarn_store::influxdb::{
-    Config, Error, Field, InfluxDb, LEVELS, Lines, Point, Span, WriteError, Written, line,
+use forewarn_store::influxdb::{Config, Error, InfluxDb};
+use forewarn_store::metrics::{
+    Field, LEVELS, Lines, MetricStore as _, Point, Span, WriteError, Written, line,
 };
 use forewarn_testkit::servers;
 

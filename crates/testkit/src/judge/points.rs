@@ -1,13 +1,13 @@
-//! InfluxDB against the reference: the same series, in each the same points, with the same values.
+//! The metric store against the reference: the same series, in each the same points, with the same values.
 
 use std::collections::BTreeMap;
 
-use forewarn_store::influxdb::{Field, Lines, Point, line};
+use forewarn_store::metrics::{Field, Lines, Point, line};
 
 use super::Report;
 
 /// Points by series (measurement, tags and field) and time. Where one point is written twice the later stays, as in
-/// InfluxDB itself.
+/// the store itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Points(BTreeMap<String, BTreeMap<i64, Field>>);
 
@@ -34,6 +34,14 @@ impl Points {
         for text in lines.iter() {
             self.add(line::parse(text).expect("lines that the store writes can be read back"));
         }
+    }
+
+    /// Leaves numbers only.
+    pub fn drop_texts(&mut self) {
+        for times in self.0.values_mut() {
+            times.retain(|_, value| matches!(value, Field::Float(_)));
+        }
+        self.0.retain(|_, times| !times.is_empty());
     }
 
     /// How many points there are.
@@ -65,7 +73,7 @@ impl Points {
     }
 }
 
-/// Compares what InfluxDB holds with what it must hold.
+/// Compares what the metric store holds with what it must hold.
 #[must_use]
 pub fn points(expected: &Points, actual: &Points) -> Report {
     let mut report = Report::default();
@@ -112,7 +120,7 @@ pub fn points(expected: &Points, actual: &Points) -> Report {
             )
         });
     }
-    report.agree("points of InfluxDB", agreed);
+    report.agree("points", agreed);
     report
 }
 
@@ -147,10 +155,7 @@ mod tests {
         let twice = some(&[("a", 1, 4.0), ("a", 1, 5.0), ("a", 2, 6.0), ("a", 2, 6.0)]);
         let report = points(&once, &twice);
         assert!(report.is_clean(), "{report}");
-        assert_eq!(
-            (report.agreed("points of InfluxDB"), once.span()),
-            (2, Some((1, 2)))
-        );
+        assert_eq!((report.agreed("points"), once.span()), (2, Some((1, 2))));
     }
 
     #[test]

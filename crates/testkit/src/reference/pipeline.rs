@@ -13,8 +13,8 @@ use forewarn_messages::{
     Verdict,
 };
 use forewarn_rules::RuleSet;
-use forewarn_store::influxdb::{Lines, points};
 use forewarn_store::ledger::Ledger;
+use forewarn_store::metrics::{Lines, points};
 use forewarn_stream_processor::{Processor, StepConfig};
 
 use super::replay::{Replay, replay};

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Lines on their way to InfluxDB, end to end in one buffer.
+/// Lines on their way to a store, end to end in one buffer.
 #[derive(Clone, Debug, Default)]
 pub struct Lines {
     text: String,
@@ -125,7 +125,7 @@ pub enum Field {
     Text(String),
 }
 
-/// A point as InfluxDB knows it; names as stored, so [`decode`] gives those that came.
+/// A point as the store knows it; names as stored, so [`decode`] gives those that came.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {
     /// Its measurement.
@@ -138,23 +138,52 @@ pub struct Point {
     pub time: i64,
 }
 
-/// Reads a line that [`Lines`] wrote, for tests and the judge.
+/// Reads a line that [`Lines`] wrote.
 #[must_use]
 pub fn parse(line: &str) -> Option<Point> {
-    let mut rest = line;
-    let measurement = take_name(&mut rest, &[',', ' '])?;
+    let (head, rest) = split_head(line)?;
+    let (measurement, tags) = parse_head(head)?;
+    let mut fields = BTreeMap::new();
+    let time = parse_fields(rest, &mut |key, value| {
+        fields.insert(key, value);
+    })?;
+    Some(Point {
+        measurement,
+        tags,
+        fields,
+        time,
+    })
+}
+
+/// A line's measurement and tags as they are written, which tell series apart, and the rest behind a space.
+#[must_use]
+pub fn split_head(line: &str) -> Option<(&str, &str)> {
+    let bytes = line.as_bytes();
+    let end = (1..bytes.len()).find(|at| bytes[*at] == b' ' && bytes[at - 1] != b'\\')?;
+    Some((&line[..end], &line[end + 1..]))
+}
+
+/// Reads measurement and tags.
+#[must_use]
+pub fn parse_head(head: &str) -> Option<(String, BTreeMap<String, String>)> {
+    let mut rest = head;
+    let measurement = take_name(&mut rest, &[',']);
     let mut tags = BTreeMap::new();
     while let Some(tail) = rest.strip_prefix(',') {
         rest = tail;
-        let key = take_name(&mut rest, &['='])?;
+        let key = take_name(&mut rest, &['=']);
         rest = rest.strip_prefix('=')?;
-        tags.insert(key, take_name(&mut rest, &[',', ' '])?);
+        tags.insert(key, take_name(&mut rest, &[',']));
     }
-    let mut fields = BTreeMap::new();
+    Some((measurement, tags))
+}
+
+/// Reads the fields, gives each to `each`, and returns the time.
+#[must_use]
+pub fn parse_fields(text: &str, each: &mut dyn FnMut(String, Field)) -> Option<i64> {
+    let mut rest = text;
     loop {
-        // The first field follows a space, the others a comma.
-        rest = rest.strip_prefix(if fields.is_empty() { ' ' } else { ',' })?;
-        let key = take_name(&mut rest, &['='])?;
+        let key = take_name(&mut rest, &['=']);
         rest = rest.strip_prefix('=')?;
         let value = match rest.strip_prefix('"') {
             Some(tail) => {
@@ -168,38 +197,33 @@ pub fn parse(line: &str) -> Option<Point> {
                 Field::Float(number)
             }
         };
-        fields.insert(key, value);
-        if rest.starts_with(' ') {
-            break;
+        each(key, value);
+        match rest.strip_prefix(',') {
+            Some(tail) => rest = tail,
+            None => return rest.strip_prefix(' ')?.parse().ok(),
         }
     }
-    Some(Point {
-        measurement,
-        tags,
-        fields,
-        time: rest[1..].parse().ok()?,
-    })
 }
 
-fn take_name(rest: &mut &str, ends: &[char]) -> Option<String> {
+/// A name up to one of `ends`, or up to the end.
+fn take_name(rest: &mut &str, ends: &[char]) -> String {
     let mut name = String::new();
     let mut chars = rest.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
         match c {
-            '\\' if chars
-                .peek()
-                .is_some_and(|(_, next)| matches!(next, ',' | '=' | ' ')) =>
-            {
-                name.push(chars.next()?.1);
-            }
+            '\\' => match chars.next_if(|(_, next)| matches!(next, ',' | '=' | ' ')) {
+                Some((_, escaped)) => name.push(escaped),
+                None => name.push(c),
+            },
             c if ends.contains(&c) => {
                 *rest = &rest[at..];
-                return Some(name);
+                return name;
             }
             c => name.push(c),
         }
     }
-    None
+    *rest = "";
+    name
 }
 
 fn take_quoted(rest: &mut &str) -> Option<String> {

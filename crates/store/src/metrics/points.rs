@@ -1,4 +1,4 @@
-//! What the records of the log look like in InfluxDB: pure, and so shared by the recorder and by the judge.
+//! What the records of the log look like as points: pure, and so shared by the recorder and by the judge.
 //!
 //! | measurement | tags | fields | time | identity |
 //! |---|---|---|---|---|
@@ -171,7 +171,7 @@ pub fn tag_name(stored: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::influxdb::line::{Field, parse};
+    use crate::metrics::line::{Field, parse};
     use forewarn_types::{EventTime, Kind, Sample, StepLength, Tags, VerdictState};
 
     fn lines_of(tenant: &str, metric: &str, tags: &[(&str, &str)]) -> String {
