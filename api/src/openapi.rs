@@ -63,7 +63,7 @@ pub(crate) fn finished(mut document: Document) -> Document {
             add(
                 operation,
                 "503",
-                "PostgreSQL or InfluxDB does not answer, or not in time, or too much is asked at once; `Retry-After` says when to ask again.",
+                "PostgreSQL or the metric store does not answer, or not in time, or too much is asked at once; `Retry-After` says when to ask again.",
             );
         }
     }

@@ -314,7 +314,7 @@ async fn what_is_not_there_or_not_understood_is_said_with_the_reason() {
         (
             "/api/v1/series?resource=web-01&metric=m",
             503,
-            "InfluxDB does not answer",
+            "the metric store does not answer",
         ),
         (
             "/api/v1/series",
@@ -324,7 +324,7 @@ async fn what_is_not_there_or_not_understood_is_said_with_the_reason() {
         (
             "/api/v1/resources/web-01/series",
             503,
-            "InfluxDB does not answer",
+            "the metric store does not answer",
         ),
     ] {
         let answer = pages.get(url).await;
