@@ -1,7 +1,5 @@
 //! Closing: the rows of an hour become chunks, and the windows of every level with them.
 
-use std::collections::BTreeMap;
-
 use fjall::OwnedWriteBatch;
 
 use super::catalogue::Id;
@@ -17,8 +15,8 @@ const LATE: i64 = 10 * 60_000;
 /// Series whose rows become chunks in one go.
 const SERIES_AT_ONCE: usize = 64;
 
-/// Mean, least and greatest value of each window, by its beginning in milliseconds since the epoch.
-pub(super) type Windows = BTreeMap<i64, [f64; 3]>;
+/// Mean, least and greatest value of each window, with its beginning in milliseconds since the epoch, in order.
+pub(super) type Windows = Vec<(i64, [f64; 3])>;
 
 /// The hour before which all have ended long enough ago.
 pub(super) fn closed_before(now: i64) -> i64 {
@@ -65,14 +63,12 @@ impl Shared {
             let (id, at) = row_of(&key).ok_or_else(|| self.folder.foreign())?;
             let value = number_of(&value).ok_or_else(|| self.folder.foreign())?;
             match collected.last_mut() {
-                Some((last, points)) if *last == id => {
-                    points.insert(at, [value]);
-                }
+                Some((last, points)) if *last == id => points.push((at, [value])),
                 _ => {
                     if collected.len() >= SERIES_AT_ONCE {
                         self.close_some(hour, &mut collected)?;
                     }
-                    collected.push((id, Points::from([(at, [value])])));
+                    collected.push((id, vec![(at, [value])]));
                 }
             }
         }
@@ -111,7 +107,7 @@ impl Shared {
                 (there, points)
             };
             older.extend(newer);
-            older
+            chunk::in_order(older)
         };
         batch.insert(&chunks, key, self.pack(&merged)?);
         let values = merged
@@ -132,7 +128,7 @@ impl Shared {
         windows: Windows,
     ) -> Result<(), Error> {
         let fineness = Fineness::Level(level);
-        let Some(first) = windows.keys().next() else {
+        let Some((first, _)) = windows.first() else {
             return Ok(());
         };
         let start = first.div_euclid(fineness.chunk()) * fineness.chunk();
@@ -143,12 +139,12 @@ impl Shared {
             HOUR => Points::new(),
             _ => self.unpack(chunks.get(key))?,
         };
-        for (at, window) in windows {
-            if let Ok(at) = u32::try_from(at - start) {
-                points.insert(at, window);
-            }
-        }
-        batch.insert(&chunks, key, self.pack(&points)?);
+        points.extend(
+            windows
+                .into_iter()
+                .filter_map(|(at, window)| Some((u32::try_from(at - start).ok()?, window))),
+        );
+        batch.insert(&chunks, key, self.pack(&chunk::in_order(points))?);
         Ok(())
     }
 
@@ -162,7 +158,7 @@ impl Shared {
         }
     }
 
-    fn pack<const N: usize>(&self, points: &Points<N>) -> Result<Vec<u8>, Error> {
+    fn pack<const N: usize>(&self, points: &[(u32, [f64; N])]) -> Result<Vec<u8>, Error> {
         chunk::pack(points).map_err(Error)
     }
 }
@@ -172,15 +168,12 @@ pub(super) fn number_of(bytes: &[u8]) -> Option<f64> {
     Some(f64::from_be_bytes(bytes.try_into().ok()?))
 }
 
-/// The windows of every level: the finest from the values, each other from the one before.
+/// The windows of every level, of values in the order of time: the finest from the values, each other from the one before.
 pub(super) fn windows(values: impl Iterator<Item = (i64, f64)>) -> [Windows; LEVELS.len()] {
-    let mut finer: Windows = gather(values.map(|(at, value)| (at, [value; 3])), LEVELS[0].window);
+    let mut finer = gather(values.map(|(at, value)| (at, [value; 3])), LEVELS[0].window);
     LEVELS.each_ref().map(|level| {
         if level.window != LEVELS[0].window {
-            finer = gather(
-                finer.iter().map(|(at, window)| (*at, *window)),
-                level.window,
-            );
+            finer = gather(finer.iter().copied(), level.window);
         }
         finer.clone()
     })
@@ -188,19 +181,19 @@ pub(super) fn windows(values: impl Iterator<Item = (i64, f64)>) -> [Windows; LEV
 
 /// Puts windows together to longer ones.
 fn gather(parts: impl Iterator<Item = (i64, [f64; 3])>, window: i64) -> Windows {
-    let mut gathered: BTreeMap<i64, ([f64; 3], f64)> = BTreeMap::new();
+    let mut gathered: Vec<(i64, [f64; 3], f64)> = Vec::new();
     for (at, [mean, least, most]) in parts {
         let start = at.div_euclid(window) * window;
-        gathered
-            .entry(start)
-            .and_modify(|(sum, count)| {
+        match gathered.last_mut() {
+            Some((last, sum, count)) if *last == start => {
                 *sum = [sum[0] + mean, sum[1].min(least), sum[2].max(most)];
                 *count += 1.0;
-            })
-            .or_insert(([mean, least, most], 1.0));
+            }
+            _ => gathered.push((start, [mean, least, most], 1.0)),
+        }
     }
     let gathered = gathered.into_iter();
     gathered
-        .map(|(at, ([sum, least, most], count))| (at, [sum / count, least, most]))
+        .map(|(at, [sum, least, most], count)| (at, [sum / count, least, most]))
         .collect()
 }

@@ -150,6 +150,18 @@ impl Folder {
             .durability(Some(PersistMode::SyncData))
     }
 
+    /// A batch of which nobody has been told: it is on the disk after the next [`sync`](Self::sync).
+    pub(super) fn batch_unsynced(&self) -> OwnedWriteBatch {
+        self.database.batch()
+    }
+
+    /// Returns when everything that was committed is on the disk.
+    pub(super) fn sync(&self) -> Result<(), Error> {
+        self.database
+            .persist(PersistMode::SyncData)
+            .map_err(|error| self.failed(error))
+    }
+
     /// Whether the disk has room for more.
     pub(super) fn has_room(&self) -> bool {
         // What is wrong with a folder that cannot be asked about is found out by writing to it.

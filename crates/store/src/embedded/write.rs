@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use fjall::OwnedWriteBatch;
 
 use super::catalogue::{Catalogue, Id};
-use super::chunk::Points;
+use super::chunk::{Points, in_order};
 use super::folder::{HOUR, row_key};
 use super::{Error, Shared, lock};
 use crate::metrics::line::{parse_fields, split_head};
@@ -39,6 +39,37 @@ impl Shared {
         self.put(&numbers, batch)
             .map_err(|error| later(error.to_string()))?;
         Ok(written)
+    }
+
+    /// Takes in the past of one series: see [`super::EmbeddedMetrics::import`].
+    pub(super) fn import(
+        &self,
+        head: &str,
+        field: &str,
+        points: &[(i64, f64)],
+    ) -> Result<(), Error> {
+        let mut batch = self.folder.batch();
+        let id = {
+            let mut catalogue = self
+                .catalogue
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            self.number_of(&mut catalogue, head, field, &mut batch)
+                .ok_or_else(|| Error("there are no numbers left for new series".to_owned()))?
+        };
+        self.folder.commit(batch)?;
+        for hour in points.chunk_by(|(a, _), (b, _)| a.div_euclid(HOUR) == b.div_euclid(HOUR)) {
+            let start = hour[0].0.div_euclid(HOUR);
+            let within = hour.iter().filter_map(|(at, value)| {
+                Some((u32::try_from(at.rem_euclid(HOUR)).ok()?, [*value]))
+            });
+            // Levels are coarser than an hour: each has to see the one before.
+            let mut batch = self.folder.batch_unsynced();
+            let _held = lock(&self.closed_before);
+            self.add_to_chunk(&mut batch, id, start, in_order(within.collect()), false)?;
+            self.folder.commit(batch)?;
+        }
+        Ok(())
     }
 
     /// The numbers of the lines, by their series; new series go into `batch`.
@@ -127,7 +158,7 @@ impl Shared {
                     .or_default()
                     .entry(number.id)
                     .or_default()
-                    .insert(at, [number.value]);
+                    .push((at, [number.value]));
             } else {
                 let rows = self.folder.open_hour(hour)?;
                 batch.insert(&rows, row_key(number.id, at), number.value.to_be_bytes());
@@ -140,7 +171,7 @@ impl Shared {
             while series.peek().is_some() {
                 let mut batch = self.folder.batch();
                 for (id, points) in series.by_ref().take(CHUNKS_AT_ONCE) {
-                    self.add_to_chunk(&mut batch, id, hour, points, false)?;
+                    self.add_to_chunk(&mut batch, id, hour, in_order(points), false)?;
                 }
                 self.folder.commit(batch)?;
             }

@@ -168,6 +168,31 @@ async fn closing_changes_nothing_that_is_read() {
 }
 
 #[tokio::test]
+async fn what_is_imported_is_as_if_it_had_been_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let driven = Driven::open(&config(folder.path()), BEGIN + HOUR);
+    let mut wave = wave();
+    let points: Vec<(i64, f64)> = wave.clone().into_iter().collect();
+    driven
+        .store
+        .import("m,resource=web-01", "value", &points)
+        .expect("imported");
+    driven.store.sync().expect("synced");
+    assert_eq!(driven.points(RAW).await, points);
+    assert_eq!(driven.levels().await, windows(&wave));
+    // Life goes on in an hour that is open.
+    let live = [(BEGIN + 3 * HOUR - 5, 4.0), (BEGIN + 3 * HOUR + 5, 5.0)];
+    driven.write(live).await;
+    wave.extend(live);
+    for hours in [1, 3, 5] {
+        driven.at(BEGIN + hours * HOUR);
+        let points: Vec<(i64, f64)> = wave.clone().into_iter().collect();
+        assert_eq!(driven.points(RAW).await, points, "after {hours} hours");
+        assert_eq!(driven.levels().await, windows(&wave), "after {hours} hours");
+    }
+}
+
+#[tokio::test]
 async fn what_came_late_into_an_hour_that_is_being_closed_holds() {
     let folder = tempfile::tempdir().expect("a folder");
     let driven = Driven::open(&config(folder.path()), BEGIN);
