@@ -11,7 +11,7 @@ pub struct Candidate {
     pub resource: ResourceKey,
     /// Under which features.
     pub feature_set: String,
-    /// End of the first step that was ever judged.
+    /// Where its history begins: the end of the first step that was ever judged, or earlier if the order says so.
     pub first_step: EventTime,
     /// End of the last one.
     pub last_step: EventTime,

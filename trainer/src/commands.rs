@@ -80,6 +80,7 @@ impl Sink for Commands {
                     tenant: train.tenant,
                     actor: train.actor,
                     resources: train.resources,
+                    since: train.since_ms,
                     attempts: 0,
                 })?,
                 Err(Unreadable::Dead { reason, detail }) => self.bury(record, reason, detail)?,

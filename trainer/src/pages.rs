@@ -26,6 +26,9 @@ const BODY_BYTES_MAX: usize = 256 << 10;
 struct Request {
     /// Whom to train, due or not; nobody named means whoever is due.
     resources: Option<Vec<String>>,
+    /// History is looked for from here on, in milliseconds since the epoch, though it lies before the first step that was
+    /// judged.
+    since_ms: Option<i64>,
     /// Whose resources.
     tenant: String,
     /// Who asks; for the record.
@@ -38,6 +41,7 @@ impl Default for Request {
     fn default() -> Self {
         Self {
             resources: None,
+            since_ms: None,
             tenant: DEFAULT_TENANT.to_owned(),
             actor: "POST /train".to_owned(),
             wait: true,
@@ -70,6 +74,7 @@ async fn train(
         tenant: request.tenant,
         actor: request.actor,
         resources: request.resources,
+        since: request.since_ms,
         attempts: 0,
     };
     if !request.wait {

@@ -124,6 +124,11 @@ impl Trainer {
         if let Some(order) = order {
             orders::attempt(&**session, order.command, 1).await?;
             everybody.retain(|candidate| candidate.resource.tenant == order.tenant);
+            if let Some(since) = order.since {
+                for candidate in &mut everybody {
+                    candidate.first_step = candidate.first_step.min(EventTime(since));
+                }
+            }
         }
         let due = match order.and_then(|order| order.resources.as_deref()) {
             Some(wanted) => self.named(everybody, wanted)?,

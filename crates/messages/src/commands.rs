@@ -30,6 +30,10 @@ pub struct TrainCommand {
     /// Whom to train, due or not; absent means whoever is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Vec<String>>,
+    /// History is looked for from here on, in milliseconds since the epoch, though it lies before the first step that was
+    /// judged: it was taken in from elsewhere. Absent means that there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<i64>,
 }
 
 fn default_tenant() -> String {

@@ -17,6 +17,8 @@ pub struct Order {
     pub actor: String,
     /// Whom to train, due or not; `None` means whoever is due.
     pub resources: Option<Vec<String>>,
+    /// History is looked for from here on, in milliseconds since the epoch, though nobody judged it.
+    pub since: Option<i64>,
     /// How often it was begun without an end: whoever began it ended first.
     pub attempts: i32,
 }
@@ -41,8 +43,8 @@ pub async fn put(
     let statement = client
         .prepare_cached(
             "WITH full_up AS (SELECT count(*) >= $5 AS is_full FROM training_orders WHERE state = 'waiting') \
-             INSERT INTO training_orders (command_id, tenant, actor, resources, state, reason, ended_at) \
-             SELECT $1, $2, $3, $4, \
+             INSERT INTO training_orders (command_id, tenant, actor, resources, since, state, reason, ended_at) \
+             SELECT $1, $2, $3, $4, to_timestamp($6::bigint / 1000.0), \
                     CASE WHEN is_full THEN 'refused' ELSE 'waiting' END, \
                     CASE WHEN is_full THEN 'too many orders wait already' END, \
                     CASE WHEN is_full THEN clock_timestamp() END FROM full_up \
@@ -59,6 +61,7 @@ pub async fn put(
                 &order.actor,
                 resources,
                 &WAITING_MAX,
+                &order.since,
             ],
         )
         .await?;
@@ -72,7 +75,7 @@ pub async fn put(
 pub async fn next(client: &impl GenericClient) -> Result<Option<Order>, tokio_postgres::Error> {
     let statement = client
         .prepare_cached(
-            "SELECT command_id, tenant, actor, resources, attempts FROM training_orders \
+            "SELECT command_id, tenant, actor, resources, (extract(epoch FROM since) * 1000)::bigint, attempts FROM training_orders \
              WHERE state = 'waiting' ORDER BY asked_at, command_id LIMIT 1",
         )
         .await?;
@@ -82,7 +85,8 @@ pub async fn next(client: &impl GenericClient) -> Result<Option<Order>, tokio_po
         tenant: row.get(1),
         actor: row.get(2),
         resources: row.get(3),
-        attempts: row.get(4),
+        since: row.get(4),
+        attempts: row.get(5),
     }))
 }
 

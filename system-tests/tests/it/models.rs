@@ -267,6 +267,7 @@ fn command(world: &World, probe: &Probe, whom: &[&str]) -> anyhow::Result<String
         tenant: "default".into(),
         actor: "system test".into(),
         resources: Some(whom.iter().map(|name| (*name).to_owned()).collect()),
+        since_ms: None,
     };
     let id = command.command_id;
     let appender = probe.log().appender()?;

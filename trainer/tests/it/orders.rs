@@ -13,6 +13,7 @@ pub(crate) fn order(resources: Option<&[&str]>) -> Order {
         tenant: "default".into(),
         actor: "test".into(),
         resources: resources.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
+        since: None,
         attempts: 0,
     }
 }
@@ -120,5 +121,30 @@ async fn what_is_due_gives_way_to_an_order() {
     let ordered = world.trainer.pass(Some(&waiting)).await.expect("a pass");
     assert!(!ordered.gave_way && ordered.trainings.len() == 1);
     session.give_back();
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_order_may_look_further_back_than_anybody_was_judged() {
+    let Some(world) = World::new("history from elsewhere").await else {
+        return;
+    };
+    world.live("web-01", 2_400, 0.0).await;
+    // Of all this the service has judged the last minutes only.
+    let recently = "UPDATE resources SET first_step_at = now() - interval '10 minutes'";
+    world.database.run(recently).await;
+    let mut order = order(Some(&["web-01"]));
+    let short = world.trainer.pass(Some(&order)).await.expect("a pass");
+    assert_eq!(short.trainings[0].state, RunState::Failed);
+    let since = "SELECT (extract(epoch FROM now() - interval '1 hour') * 1000)::bigint";
+    order.command = Uuid::new_v4();
+    order.since = Some(world.number(since).await);
+    let session = world.postgres.session().await.expect("a connection");
+    assert!(orders::put(&*session, &order).await.expect("written"));
+    let next = orders::next(&*session).await.expect("read");
+    assert_eq!(next.as_ref(), Some(&order));
+    session.give_back();
+    let long = world.trainer.pass(Some(&order)).await.expect("a pass");
+    assert_eq!(long.trainings[0].steps, 2_400, "{long:?}");
     world.end().await;
 }

@@ -271,6 +271,7 @@ fn commands() {
         tenant: "default".into(),
         actor: "on-call".into(),
         resources: Some(vec!["web-01".into()]),
+        since_ms: None,
     };
     check(
         &Command::Train(train),
