@@ -2,10 +2,12 @@
 
 #[cfg(feature = "stores")]
 pub mod database;
-pub mod generate;
 #[cfg(feature = "reference")]
 pub mod judge;
 pub mod ledger;
 #[cfg(feature = "reference")]
 pub mod reference;
 pub mod servers;
+
+/// Seeded recordings. The generator is a crate of its own, since ingestion's simulator runs on it too.
+pub use forewarn_simulate as generate;

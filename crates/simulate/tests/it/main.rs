@@ -1,0 +1,3 @@
+//! What the generator promises to those who use it.
+
+mod unchanged;
