@@ -1,76 +1,12 @@
 //! Faults with a known truth: what goes wrong, from when, and when the limit is really reached.
 
-use forewarn_types::{EventTime, FailureKind, ResourceKey};
+use forewarn_types::{EventTime, ResourceKey};
 
-use super::host::{Load, Profile};
+use super::host::Profile;
+use super::kind::FaultKind;
+use super::load::{LINK_BYTES_PER_SECOND, Load};
 use super::noise::{Ar1, Draw};
-
-/// What can go wrong with a generated host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FaultKind {
-    /// A program takes all the CPU it can get, from one moment to the next.
-    CpuRunaway,
-    /// A program takes most of the free memory within seconds, and keeps it.
-    MemoryHog,
-    /// A program takes memory at a noisy rate and gives none back.
-    MemoryLeak,
-    /// A filesystem fills at a noisy rate.
-    DiskFill,
-    /// A program opens files and closes none.
-    FileDescriptorLeak,
-    /// Connections are taken from a pool and not given back.
-    ConnectionExhaustion,
-}
-
-impl FaultKind {
-    /// All of them.
-    pub const ALL: &'static [Self] = &[
-        Self::CpuRunaway,
-        Self::MemoryHog,
-        Self::MemoryLeak,
-        Self::DiskFill,
-        Self::FileDescriptorLeak,
-        Self::ConnectionExhaustion,
-    ];
-
-    /// The word for it in reports.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CpuRunaway => "cpu_runaway",
-            Self::MemoryHog => "memory_hog",
-            Self::MemoryLeak => "memory_leak",
-            Self::DiskFill => "disk_fill",
-            Self::FileDescriptorLeak => "file_descriptor_leak",
-            Self::ConnectionExhaustion => "connection_exhaustion",
-        }
-    }
-
-    /// The failure that it ends in, if it ends in one.
-    #[must_use]
-    pub const fn failure(self) -> Option<FailureKind> {
-        match self {
-            Self::CpuRunaway | Self::MemoryHog => None,
-            Self::MemoryLeak => Some(FailureKind::MemoryExhaustion),
-            Self::DiskFill => Some(FailureKind::DiskFull),
-            Self::FileDescriptorLeak => Some(FailureKind::FileDescriptorExhaustion),
-            Self::ConnectionExhaustion => Some(FailureKind::ConnectionExhaustion),
-        }
-    }
-
-    /// The families of host metrics (prefixes of their names) that an operator would expect to be named for it.
-    /// Fixed before any detector was run on these faults; a verdict that names none of them has missed the fault.
-    #[must_use]
-    pub const fn families(self) -> &'static [&'static str] {
-        match self {
-            Self::CpuRunaway => &["cpu.", "load.", "pressure.cpu"],
-            Self::MemoryHog | Self::MemoryLeak => &["memory.", "swap.", "pressure.memory"],
-            Self::DiskFill => &["filesystem.", "disk.", "pressure.io"],
-            Self::FileDescriptorLeak => &["file_descriptors."],
-            Self::ConnectionExhaustion => &["connections."],
-        }
-    }
-}
+use super::truth::{Label, Truth};
 
 /// One fault of one host.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,6 +20,10 @@ pub struct Fault {
     pub seconds: u64,
     /// Which filesystem a disk fill is about: an index into the profile's list.
     pub filesystem: usize,
+    /// How long after its beginning it ends whatever has become of it, in seconds; `None`: when it has run its course.
+    pub at_most: Option<u64>,
+    /// The resource whose fault brings this one about.
+    pub cause: Option<String>,
 }
 
 impl Fault {
@@ -95,37 +35,23 @@ impl Fault {
             onset_seconds,
             seconds,
             filesystem: 0,
+            at_most: None,
+            cause: None,
         }
     }
-}
 
-/// What really happened in one fault.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Truth {
-    /// To whom.
-    pub resource: ResourceKey,
-    /// What.
-    pub kind: FaultKind,
-    /// What filled up: a mount point, `memory`, `system`, `connections`; `cpu` for a runaway.
-    pub subject: String,
-    /// The first step that it touches.
-    pub onset: EventTime,
-    /// The last step that it touches.
-    pub end: EventTime,
-    /// How much there is of what fills up, in the unit of its metric; 1 for a runaway.
-    pub capacity: f64,
-    /// The share in use of what fills up, step by step.
-    path: Vec<(EventTime, f64)>,
-}
-
-impl Truth {
-    /// When the share in use first reached `share` (1 is full), if it did.
+    /// The same fault with a certain end: what fills up at a noisy rate gets half as long again as it would need at its
+    /// mean rate, and a minute to be seen full.
     #[must_use]
-    pub fn breach(&self, share: f64) -> Option<EventTime> {
-        self.path
-            .iter()
-            .find(|(_, used)| *used >= share)
-            .map(|(at, _)| *at)
+    pub fn bounded(mut self) -> Self {
+        self.at_most = Some(if self.kind.failure().is_some() {
+            self.seconds.saturating_mul(3) / 2 + HOLD_SECONDS as u64
+        } else if self.kind == FaultKind::LatencyCreep {
+            self.seconds.saturating_add(HOLD_SECONDS as u64)
+        } else {
+            self.seconds
+        });
+        self
     }
 }
 
@@ -141,10 +67,26 @@ pub(super) struct FaultRun {
     slow: Ar1,
     draw: Draw,
     truth: Option<Truth>,
+    /// It has run its course.
+    over: bool,
+    /// What of it has been told as a label: that it began, that it reached its limit.
+    told: (bool, bool),
 }
 
 /// A full thing stays full this long; then somebody repairs it, and what was taken is given back.
 const HOLD_SECONDS: f64 = 60.0;
+/// Nobody waits for an answer for longer than this many seconds.
+const RESPONSE_LIMIT: f64 = 2.0;
+/// A surge brings so many times the usual visitors …
+const SURGE_FACTOR: f64 = 4.0;
+/// … and those of a neighbour that went down come on top of one's own.
+const TAKEOVER_FACTOR: f64 = 2.0;
+/// They are all there after this many seconds.
+const SURGE_RAMP_SECONDS: f64 = 30.0;
+/// A bulk transfer has found its speed after this many seconds.
+const TRANSFER_RAMP_SECONDS: f64 = 10.0;
+/// What a frozen application takes of the CPU.
+const FROZEN_SHARE: f64 = 0.3;
 /// A runaway is at its height after this many seconds: threads start one after the other.
 const RAMP_SECONDS: f64 = 4.0;
 /// A hog takes this share of the free memory …
@@ -163,12 +105,39 @@ impl FaultRun {
             slow: Ar1::new(seed, &format!("{name} slow"), 0.3, 120.0),
             draw: Draw::new(seed, &name),
             truth: None,
+            over: false,
+            told: (false, false),
             fault,
         }
     }
 
     pub(super) fn into_truth(self) -> Option<Truth> {
         self.truth
+    }
+
+    pub(super) const fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// What has become known of it since the last call: that it began, reached its limit, ended.
+    pub(super) fn news(&mut self) -> Option<Label> {
+        let truth = self.truth.as_ref()?;
+        let breach = truth.limit_reached();
+        let said = (true, breach.is_some());
+        if self.told == said && !self.over {
+            return None;
+        }
+        self.told = said;
+        Some(Label {
+            resource: truth.resource.resource.clone(),
+            fault: truth.kind,
+            subject: truth.subject.clone(),
+            onset: truth.onset,
+            breach,
+            end: self.over.then_some(truth.end),
+            capacity: truth.capacity,
+            cause: truth.cause.clone(),
+        })
     }
 
     /// Adds the fault's doing to what the host does at `at`, `seconds` into the recording.
@@ -181,20 +150,124 @@ impl FaultRun {
         load: &mut Load,
     ) {
         let since = seconds - self.fault.onset_seconds as f64;
-        if since < 0.0 {
+        if since < 0.0 || self.over {
+            return;
+        }
+        let lasts = match self.fault.at_most {
+            Some(at_most) => at_most as f64,
+            // These know their end themselves.
+            None if self.fills_up() => f64::INFINITY,
+            None => self.fault.seconds as f64,
+        };
+        if since >= lasts && self.truth.is_some() {
+            self.over = true;
             return;
         }
         match self.fault.kind {
             FaultKind::CpuRunaway => self.run_away(at, since, load),
             FaultKind::MemoryHog => self.hog(at, since, profile, load),
-            _ => self.fill(at, span, profile, load),
+            FaultKind::MemoryLeak
+            | FaultKind::DiskFill
+            | FaultKind::FileDescriptorLeak
+            | FaultKind::ConnectionExhaustion => self.fill(at, span, profile, load),
+            FaultKind::LatencyCreep => self.creep(at, since, load),
+            FaultKind::NetworkSaturation => self.saturate(at, since, load),
+            FaultKind::TrafficSurge => self.surge(at, since, profile, load),
+            FaultKind::FrozenApp => self.freeze(at, load),
+            FaultKind::CascadingFailure => self.go_down(at, load),
+            FaultKind::SensorDropout => {
+                load.silent = true;
+                self.note(at, "collector", 1.0, 1.0);
+            }
+            FaultKind::CounterReset => {
+                load.reset = true;
+                self.note(at, "collector", 1.0, 1.0);
+                self.over = true;
+            }
         }
     }
 
-    fn run_away(&mut self, at: EventTime, since: f64, load: &mut Load) {
-        if since >= self.fault.seconds as f64 {
+    fn fills_up(&self) -> bool {
+        self.fault.kind.failure().is_some() || self.fault.kind == FaultKind::LatencyCreep
+    }
+
+    /// Each request waits for more and more others: half of the way is gone in the last quarter of the time.
+    fn creep(&mut self, at: EventTime, since: f64, load: &mut Load) {
+        if since > self.fault.seconds as f64 + HOLD_SECONDS {
+            self.over = true;
             return;
         }
+        if self.truth.is_none() {
+            self.mean_rate = load.response;
+        }
+        let way = (since / self.fault.seconds.max(1) as f64).min(1.0);
+        // From what it is at the onset to the limit, along an exponential curve.
+        let usual = self.mean_rate.clamp(0.001, RESPONSE_LIMIT);
+        let slower = (RESPONSE_LIMIT / usual).powf(way);
+        let level = usual * slower * (1.0 + 0.02 * self.draw.normal());
+        load.response = if way < 1.0 {
+            load.response.max(level).min(0.99 * RESPONSE_LIMIT)
+        } else {
+            RESPONSE_LIMIT * (1.0 + 0.02 * self.draw.normal().abs())
+        };
+        // Little's law: who waits longer is there longer.
+        load.established *= slower;
+        // People who have to wait go away.
+        load.visitors *= 1.0 - 0.5 * way;
+        let share = load.response / RESPONSE_LIMIT;
+        self.note(at, "response", share, RESPONSE_LIMIT);
+    }
+
+    fn saturate(&mut self, at: EventTime, since: f64, load: &mut Load) {
+        let ramp = ((since + 1.0) / TRANSFER_RAMP_SECONDS).min(1.0);
+        let wanted = (0.98 + 0.01 * self.draw.normal()) * ramp * LINK_BYTES_PER_SECOND;
+        load.sent = load.sent.max(wanted).min(LINK_BYTES_PER_SECOND);
+        // Acknowledgements of what is sent.
+        load.received += 0.02 * wanted;
+        load.dropped += 2_000.0 * ramp;
+        load.busy = (load.busy + 0.06 * ramp).min(0.98);
+        load.response *= 1.0 + 4.0 * ramp;
+        let share = load.sent / LINK_BYTES_PER_SECOND;
+        self.note(at, "network", share, LINK_BYTES_PER_SECOND);
+    }
+
+    fn surge(&mut self, at: EventTime, since: f64, profile: &Profile, load: &mut Load) {
+        let height = if self.fault.cause.is_some() {
+            TAKEOVER_FACTOR
+        } else {
+            SURGE_FACTOR
+        };
+        let ramp = ((since + 1.0) / SURGE_RAMP_SECONDS).min(1.0);
+        let factor = 1.0 + (height - 1.0) * ramp * (1.0 + 0.05 * self.draw.normal());
+        load.multiply(factor, profile);
+        self.note(at, "traffic", factor, 1.0);
+    }
+
+    fn freeze(&mut self, at: EventTime, load: &mut Load) {
+        load.starve(0.01);
+        // A loop that waits for what never comes: so steady that a threshold sees nothing.
+        load.busy = FROZEN_SHARE + 0.002 * self.draw.normal();
+        load.switches *= 0.3;
+        // Clients wait, and more of them come.
+        let waiting = self.truth.as_ref().map_or(0, |truth| truth.path.len()) as f64;
+        load.established += waiting.min(400.0);
+        load.response = 0.0;
+        self.note(at, "application", 1.0, 1.0);
+    }
+
+    fn go_down(&mut self, at: EventTime, load: &mut Load) {
+        load.starve(0.01);
+        load.busy = 0.02 + 0.002 * self.draw.normal();
+        load.switches *= 0.2;
+        load.established *= 0.05;
+        load.processes *= 0.6;
+        load.memory *= 0.5;
+        load.descriptors *= 0.3;
+        load.response = 0.0;
+        self.note(at, "host", 1.0, 1.0);
+    }
+
+    fn run_away(&mut self, at: EventTime, since: f64, load: &mut Load) {
         let share = 0.9 * ((since + 1.0) / RAMP_SECONDS).min(1.0) + 0.02 * self.draw.normal();
         load.busy = load.busy.max(share);
         load.runnable += 2.0 * share;
@@ -204,9 +277,6 @@ impl FaultRun {
     }
 
     fn hog(&mut self, at: EventTime, since: f64, profile: &Profile, load: &mut Load) {
-        if since >= self.fault.seconds as f64 {
-            return;
-        }
         if self.truth.is_none() {
             self.mean_rate =
                 HOG_SHARE * (profile.memory_bytes - load.memory).max(0.0) / HOG_SECONDS;
@@ -230,6 +300,7 @@ impl FaultRun {
         }
         let full_since = self.truth.as_ref().and_then(|truth| truth.breach(1.0));
         if full_since.is_some_and(|full| at.since(full).as_secs_f64() > HOLD_SECONDS) {
+            self.over = true;
             return;
         }
         // Lognormal with mean 1: a rate never turns round, and is now and then twice the usual.
@@ -246,32 +317,31 @@ impl FaultRun {
     /// How much of the thing that fills up is in use without the fault, and how much there is.
     fn place(&self, profile: &Profile, load: &Load) -> (f64, f64) {
         match self.fault.kind {
-            FaultKind::CpuRunaway => (load.busy, 1.0),
-            FaultKind::MemoryHog | FaultKind::MemoryLeak => (load.memory, profile.memory_bytes),
+            FaultKind::MemoryLeak => (load.memory, profile.memory_bytes),
             FaultKind::DiskFill => (
                 load.filesystems[self.fault.filesystem],
                 profile.filesystems[self.fault.filesystem].bytes,
             ),
             FaultKind::FileDescriptorLeak => (load.descriptors, profile.descriptor_limit),
             FaultKind::ConnectionExhaustion => (load.pool, profile.pool_limit.unwrap_or(load.pool)),
+            _ => (load.busy, 1.0),
         }
     }
 
     fn subject(&self, profile: &Profile) -> String {
         match self.fault.kind {
-            FaultKind::CpuRunaway => "cpu".into(),
-            FaultKind::MemoryHog | FaultKind::MemoryLeak => "memory".into(),
+            FaultKind::MemoryLeak => "memory".into(),
             FaultKind::DiskFill => profile.filesystems[self.fault.filesystem]
                 .mountpoint
                 .clone(),
             FaultKind::FileDescriptorLeak => "system".into(),
             FaultKind::ConnectionExhaustion => "connections".into(),
+            _ => "cpu".into(),
         }
     }
 
     fn put(&self, load: &mut Load, now: f64, rate: f64, share: f64) {
         match self.fault.kind {
-            FaultKind::CpuRunaway => {}
             FaultKind::MemoryHog | FaultKind::MemoryLeak => {
                 load.memory = now;
                 // Each new page is a minor fault; close to the end the kernel throws out pages that are needed.
@@ -288,7 +358,10 @@ impl FaultRun {
             FaultKind::ConnectionExhaustion => {
                 load.established += now - load.pool;
                 load.pool = now;
+                // The last free connections are waited for.
+                load.operation *= 1.0 + 20.0 * ((share - 0.8) / 0.2).clamp(0.0, 1.0);
             }
+            _ => {}
         }
     }
 
@@ -300,6 +373,7 @@ impl FaultRun {
             onset: at,
             end: at,
             capacity,
+            cause: self.fault.cause.clone(),
             path: Vec::new(),
         });
         truth.end = at;

@@ -1,15 +1,12 @@
-//! A generated host: what it is, what it does from step to step, and what its collector reports of that.
-//!
-//! First the causes ([`Load`]): work, memory, traffic, files. Faults and decoys change the causes, and the metrics
-//! follow from them, so that a fault shows in every metric in which it would show on a real host.
+//! What a generated host is: what it is made of, and what happens to it.
 
-use forewarn_messages::SampleBatch;
 use forewarn_types::{EventTime, Kind, ResourceKey, StepLength};
 
-use super::decoy::{Decoy, DecoyRun};
-use super::fault::{Fault, FaultRun, Truth};
-use super::noise::{Ar1, Bursts, Draw};
-use super::samples::Collector;
+use super::decoy::Decoy;
+use super::fault::Fault;
+use super::kind::FaultKind;
+use super::noise::Draw;
+use super::series::HostSeries;
 
 /// A filesystem of a generated host.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +32,8 @@ pub struct Profile {
     pub cpu_used: f64,
     /// Height of the daily wave of work, as a share of the average.
     pub season: f64,
+    /// How much less there is to do at weekends, as a share; 0 for a host whose weeks have none.
+    pub weekend: f64,
     /// Short bursts of work in an hour.
     pub bursts_per_hour: f64,
     /// The filesystems, at least one.
@@ -43,6 +42,23 @@ pub struct Profile {
     pub descriptor_limit: f64,
     /// Most connections of the database pool; `None` for a host without one.
     pub pool_limit: Option<f64>,
+    /// What a database needs for one operation on average, in seconds; `None` for a host without one.
+    pub operation_seconds: Option<f64>,
+    /// What people do with it; `None` for a host that nobody visits.
+    pub service: Option<Service>,
+}
+
+/// What people do with a service on an average day.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Service {
+    /// Seconds until a request is answered.
+    pub response_seconds: f64,
+    /// Logins in a minute.
+    pub logins_per_minute: f64,
+    /// Orders in a minute.
+    pub orders_per_minute: f64,
+    /// What an order brings, in the shop's currency.
+    pub revenue_per_order: f64,
 }
 
 impl Default for Profile {
@@ -53,6 +69,7 @@ impl Default for Profile {
             memory_used: 0.45,
             cpu_used: 0.22,
             season: 0.3,
+            weekend: 0.0,
             bursts_per_hour: 6.0,
             filesystems: vec![
                 Filesystem {
@@ -68,11 +85,13 @@ impl Default for Profile {
             ],
             descriptor_limit: 65_536.0,
             pool_limit: None,
+            operation_seconds: None,
+            service: None,
         }
     }
 }
 
-const GIB: f64 = (1_u64 << 30) as f64;
+pub(super) const GIB: f64 = (1_u64 << 30) as f64;
 
 impl Profile {
     /// A host like others of its fleet, yet not the same.
@@ -95,41 +114,6 @@ impl Profile {
     }
 }
 
-/// What a host does in one step: the causes from which its metrics follow. Rates are per second.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Load {
-    /// Share of CPU time that is not idle.
-    pub(super) busy: f64,
-    /// Share of CPU time spent waiting for disks.
-    pub(super) waiting: f64,
-    /// Threads that want to run, beyond what `busy` accounts for.
-    pub(super) runnable: f64,
-    /// Context switches.
-    pub(super) switches: f64,
-    /// Bytes of memory in use.
-    pub(super) memory: f64,
-    pub(super) minor_faults: f64,
-    pub(super) major_faults: f64,
-    /// Bytes from and to disks.
-    pub(super) read: f64,
-    pub(super) written: f64,
-    /// Bytes from and to the network.
-    pub(super) received: f64,
-    pub(super) sent: f64,
-    /// TCP connections that are open.
-    pub(super) established: f64,
-    pub(super) processes: f64,
-    /// Processes begun.
-    pub(super) spawned: f64,
-    pub(super) descriptors: f64,
-    /// Connections taken from the pool.
-    pub(super) pool: f64,
-    /// Bytes in use per filesystem.
-    pub(super) filesystems: Vec<f64>,
-    /// Share of time in which some work waited for cpu, memory, io.
-    pub(super) pressure: [f64; 3],
-}
-
 /// One generated host.
 #[derive(Clone, Debug)]
 pub struct Host {
@@ -145,6 +129,26 @@ pub struct Host {
     pub decoys: Vec<Decoy>,
     /// When it restarts, in seconds from the start: its counters begin at zero again.
     pub reboots: Vec<u64>,
+    /// When a new version of its application is put in place, in seconds from the start, in growing order.
+    pub deploys: Vec<u64>,
+    /// Names of the hosts that take over its work when it goes down.
+    pub neighbours: Vec<String>,
+    /// The faults for which it is the one to take in its fleet.
+    pub suits: Vec<FaultKind>,
+    /// How much of it is reported.
+    pub detail: Detail,
+    /// Where its samples say that they come from.
+    pub source: &'static str,
+}
+
+/// How much a host's collector reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// All that the host collector of ingestion would.
+    #[default]
+    Full,
+    /// Only what the feature sets of the resource's kind are made of: less than half, for fleets that run for days.
+    Slim,
 }
 
 impl Host {
@@ -158,6 +162,11 @@ impl Host {
             faults: Vec::new(),
             decoys: Vec::new(),
             reboots: Vec::new(),
+            deploys: Vec::new(),
+            neighbours: Vec::new(),
+            suits: Vec::new(),
+            detail: Detail::Full,
+            source: "host",
         }
     }
 
@@ -189,176 +198,23 @@ impl Host {
         self
     }
 
+    /// Whether it reports the metrics of a host, and not only those of a program.
+    #[must_use]
+    pub fn reports_system(&self) -> bool {
+        self.detail == Detail::Full || matches!(self.kind, Kind::Server | Kind::Container)
+    }
+
+    /// The same host with one more deploy of its application.
+    #[must_use]
+    pub fn deploy(mut self, at_seconds: u64) -> Self {
+        self.deploys.push(at_seconds);
+        self.deploys.sort_unstable();
+        self
+    }
+
     /// Its samples, a batch per step, without end; [`HostSeries::truth`] tells what really happened in them.
     #[must_use]
     pub fn series(&self, seed: u64, start: EventTime, interval: StepLength) -> HostSeries {
         HostSeries::new(self.clone(), seed, start, interval)
-    }
-}
-
-/// The batches of one host, in the order of their steps.
-#[derive(Clone, Debug)]
-pub struct HostSeries {
-    host: Host,
-    start: EventTime,
-    interval: StepLength,
-    step: u64,
-    noise: Noise,
-    faults: Vec<FaultRun>,
-    decoys: Vec<DecoyRun>,
-    collector: Collector,
-    jitter: Draw,
-}
-
-/// One source of noise per cause.
-#[derive(Clone, Debug)]
-struct Noise {
-    cpu: Ar1,
-    bursts: Bursts,
-    waiting: Ar1,
-    memory: Ar1,
-    disk: Ar1,
-    network: Ar1,
-    connections: Ar1,
-    processes: Ar1,
-    descriptors: Ar1,
-    pool: Ar1,
-    filesystem: Ar1,
-    switches: Ar1,
-}
-
-/// A collector wakes up this late at most, in milliseconds.
-const JITTER_MS: u64 = 20;
-
-impl HostSeries {
-    fn new(host: Host, seed: u64, start: EventTime, interval: StepLength) -> Self {
-        // Each host of a fleet has chances of its own.
-        let seed = Draw::new(seed, &host.resource.log_key()).seed();
-        let ar1 = |name, deviation, memory| Ar1::new(seed, name, deviation, memory);
-        let noise = Noise {
-            cpu: ar1("cpu", 0.02, 8.0),
-            bursts: Bursts::new(seed, "bursts", host.profile.bursts_per_hour, 0.25),
-            waiting: ar1("waiting", 0.4, 5.0),
-            memory: ar1("memory", 0.004, 60.0),
-            disk: ar1("disk", 0.35, 4.0),
-            network: ar1("network", 0.2, 6.0),
-            connections: ar1("connections", 0.05, 30.0),
-            processes: ar1("processes", 2.0, 60.0),
-            descriptors: ar1("descriptors", 0.01, 60.0),
-            pool: ar1("pool", 0.08, 20.0),
-            filesystem: ar1("filesystem", 0.0004, 30.0),
-            switches: ar1("switches", 0.08, 6.0),
-        };
-        let faults = host
-            .faults
-            .iter()
-            .map(|f| FaultRun::new(f.clone(), host.resource.clone(), seed))
-            .collect();
-        let decoys = host
-            .decoys
-            .iter()
-            .enumerate()
-            .map(|(i, d)| DecoyRun::new(*d, seed, i))
-            .collect();
-        let collector = Collector::new(seed, &host.profile);
-        Self {
-            host,
-            start,
-            interval,
-            step: 0,
-            noise,
-            faults,
-            decoys,
-            collector,
-            jitter: Draw::new(seed, "jitter"),
-        }
-    }
-
-    /// What really happened so far, fault by fault.
-    #[must_use]
-    pub fn truth(&self) -> Vec<Truth> {
-        self.faults
-            .iter()
-            .cloned()
-            .filter_map(FaultRun::into_truth)
-            .collect()
-    }
-
-    fn ordinary(&mut self, millis: i64, span: f64) -> Load {
-        let profile = &self.host.profile;
-        let noise = &mut self.noise;
-        let hour = millis.rem_euclid(86_400_000) as f64 / 3_600_000.0;
-        // Most work in the early afternoon, least in the night.
-        let season = 1.0 + profile.season * ((hour - 8.0) / 24.0 * std::f64::consts::TAU).sin();
-        let burst = noise.bursts.next(span);
-        let busy = (profile.cpu_used * season + noise.cpu.next(span) + burst).clamp(0.01, 0.98);
-        let traffic = busy / profile.cpu_used * noise.network.next(span).exp();
-        let disk = noise.disk.next(span).exp() * (1.0 + 2.0 * burst);
-        let used = (profile.memory_used + noise.memory.next(span) + 0.02 * (season - 1.0))
-            .clamp(0.05, 0.95);
-        let files = noise.filesystem.next(span);
-        let established = (80.0 * season * (1.0 + noise.connections.next(span))).max(1.0);
-        Load {
-            busy,
-            waiting: (0.006 * noise.waiting.next(span).exp()).min(0.2),
-            runnable: 0.0,
-            switches: 3_000.0
-                * f64::from(profile.cores)
-                * (0.4 + busy)
-                * noise.switches.next(span).exp(),
-            memory: used * profile.memory_bytes,
-            minor_faults: 900.0 * (0.5 + busy) * disk.sqrt(),
-            major_faults: 0.05,
-            read: 0.4e6 * disk,
-            written: 1.5e6 * disk,
-            received: 0.8e6 * traffic,
-            sent: 1.3e6 * traffic,
-            established,
-            processes: (180.0 + noise.processes.next(span)).max(20.0),
-            spawned: 2.0 + 10.0 * busy,
-            descriptors: 0.08 * profile.descriptor_limit * (1.0 + noise.descriptors.next(span)),
-            pool: profile.pool_limit.map_or(0.0, |limit| {
-                0.3 * limit * (season + noise.pool.next(span)).clamp(0.1, 2.0)
-            }),
-            filesystems: profile
-                .filesystems
-                .iter()
-                .map(|f| (f.used + files).clamp(0.0, 1.0) * f.bytes)
-                .collect(),
-            pressure: [0.01 * busy, 0.0, 0.004 * disk],
-        }
-    }
-}
-
-impl Iterator for HostSeries {
-    type Item = SampleBatch;
-
-    fn next(&mut self) -> Option<SampleBatch> {
-        let span = self.interval.duration().as_secs_f64();
-        let seconds = self.step as f64 * span;
-        let nominal = self
-            .start
-            .plus(self.interval.duration() * u32::try_from(self.step).ok()?);
-        let at = EventTime(nominal.millis() + self.jitter.index(0, JITTER_MS) as i64);
-        let mut load = self.ordinary(nominal.millis(), span);
-        for decoy in &mut self.decoys {
-            decoy.step(nominal.millis(), seconds, &self.host.profile, &mut load);
-        }
-        for fault in &mut self.faults {
-            fault.step(at, seconds, span, &self.host.profile, &mut load);
-        }
-        let rebooted = |at: &&u64| (**at as f64) >= seconds && (**at as f64) < seconds + span;
-        if self.host.reboots.iter().any(|at| rebooted(&at)) {
-            self.collector.reboot();
-        }
-        self.step += 1;
-        let samples = self.collector.report(at, span, &self.host.profile, &load);
-        Some(SampleBatch::new(
-            self.host.resource.clone(),
-            self.host.kind,
-            "host",
-            self.interval,
-            samples,
-        ))
     }
 }

@@ -1,23 +1,40 @@
 //! Seeded series of hosts, with faults whose truth is known, decoys that only look like faults, and disorder on the way.
 //!
 //! A value is a function of (seed, series, step): the same [`Fleet`] always gives the same [`Recording`], and what a
-//! sender sent can be made again to judge a store by it. No clock is read: the caller says when a recording begins.
+//! sender sent can be made again to judge a store by it. No clock is read: the caller says when a recording begins, and
+//! a [`RunningFleet`] is measured at the moments that it is told.
+//!
+//! What a seed has given once it gives for ever, since tests and measurements stand on it: new noise is drawn from a
+//! stream with a name of its own, and shows only in profiles that ask for it.
 
+mod cascade;
 mod decoy;
+pub mod demo;
+mod deploy;
 mod disorder;
 mod fault;
 mod host;
+mod kind;
+mod load;
 mod noise;
+mod running;
 mod samples;
+mod series;
+mod truth;
 
 use forewarn_messages::SampleBatch;
 use forewarn_types::{EventTime, Kind, StepLength};
 
 pub use decoy::Decoy;
+pub use demo::DemoFleet;
 pub use disorder::Disorder;
-pub use fault::{Fault, FaultKind, Truth};
-pub use host::{Filesystem, Host, HostSeries, Profile};
+pub use fault::Fault;
+pub use host::{Detail, Filesystem, Host, Profile, Service};
+pub use kind::{FaultKind, UnknownFault};
 pub use noise::{Ar1, Bursts, Draw};
+pub use running::{InjectError, Injected, Order, RunningFleet};
+pub use series::{HostSeries, SeriesName};
+pub use truth::{Label, Truth};
 
 /// Hosts that are watched together.
 #[derive(Clone, Debug)]
@@ -65,10 +82,14 @@ impl Fleet {
     #[must_use]
     pub fn record(&self) -> Recording {
         let (mut sent, mut truth) = (Vec::new(), Vec::new());
-        for host in &self.hosts {
+        for host in cascade::spread(&self.hosts).iter() {
             let mut series = host.series(self.seed, self.start, self.interval);
             let steps = usize::try_from(self.steps).unwrap_or(usize::MAX);
-            sent.extend(self.disorder.apply(series.by_ref().take(steps), self.seed));
+            let reported = series
+                .by_ref()
+                .take(steps)
+                .filter(|b| !b.samples.is_empty());
+            sent.extend(self.disorder.apply(reported, self.seed));
             truth.extend(series.truth());
         }
         // Stable: of one host's batches at one moment, the first made goes first.
