@@ -1,4 +1,4 @@
-//! What this host measured and the log has not acknowledged yet: in order, bounded, the oldest given up first.
+//! What a source measured and the log has not acknowledged yet: in order, bounded, the oldest given up first.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tracing::{error, warn};
 
 use crate::door;
+use crate::sources::host;
 
 /// Before a record that was not taken is sent again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -18,16 +19,24 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Batches that wait for the log.
 #[derive(Debug)]
 pub struct Backlog {
+    source: &'static str,
     waiting: Mutex<VecDeque<SampleBatch>>,
     max: usize,
     arrived: Notify,
 }
 
 impl Backlog {
-    /// At most `max` batches wait.
+    /// At most `max` batches of this host wait.
     #[must_use]
     pub fn new(max: usize) -> Self {
+        Self::of(host::SOURCE, max)
+    }
+
+    /// At most `max` batches of `source` wait.
+    #[must_use]
+    pub fn of(source: &'static str, max: usize) -> Self {
         Self {
+            source,
             waiting: Mutex::default(),
             max: max.max(1),
             arrived: Notify::new(),
@@ -44,12 +53,14 @@ impl Backlog {
         }
         drop(waiting);
         if given_up > 0 {
-            counter!("forewarn_ingestion_samples_dropped_total", "source" => "host")
+            let source = self.source;
+            counter!("forewarn_ingestion_samples_dropped_total", "source" => source)
                 .increment(given_up as u64);
-            // Once per interval at most, since that is how often a batch comes.
+            // Once per interval and resource at most, since that is how often a batch comes.
             warn!(
+                source,
                 samples = given_up,
-                "the log is away for too long: gave up the oldest samples of this host"
+                "the log is away for too long: gave up the oldest samples"
             );
         }
         self.arrived.notify_one();
@@ -85,35 +96,38 @@ impl Backlog {
             match self.pop() {
                 Some(batch) => {
                     for record in door::split(batch) {
-                        forward_one(record, appender, &accepted).await;
+                        self.forward_one(record, appender, &accepted).await;
                     }
                 }
                 None => arrived.await,
             }
         }
     }
-}
 
-async fn forward_one(record: SampleBatch, appender: &dyn Appender, accepted: &impl Fn(u64)) {
-    let samples = record.samples.len() as u64;
-    let envelope = SystemMetric::Samples(record).seal(None, None);
-    loop {
-        let outcome = match appender.append(&SYSTEM_METRICS, None, None, envelope.clone()) {
-            Ok(receipt) => receipt.await.map(|_| ()),
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Ok(()) => return accepted(samples),
-            Err(AppendError::Refused(problem)) => {
-                counter!("forewarn_ingestion_samples_dropped_total", "source" => "host")
-                    .increment(samples);
-                error!(
-                    problem,
-                    samples, "the log refuses samples of this host for good"
-                );
-                return;
+    async fn forward_one(
+        &self,
+        record: SampleBatch,
+        appender: &dyn Appender,
+        accepted: &impl Fn(u64),
+    ) {
+        let source = self.source;
+        let samples = record.samples.len() as u64;
+        let envelope = SystemMetric::Samples(record).seal(None, None);
+        loop {
+            let outcome = match appender.append(&SYSTEM_METRICS, None, None, envelope.clone()) {
+                Ok(receipt) => receipt.await.map(|_| ()),
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(()) => return accepted(samples),
+                Err(AppendError::Refused(problem)) => {
+                    counter!("forewarn_ingestion_samples_dropped_total", "source" => source)
+                        .increment(samples);
+                    error!(source, problem, samples, "the log refuses samples for good");
+                    return;
+                }
+                Err(AppendError::Full | AppendError::Unknown(_)) => tokio::time::sleep(PAUSE).await,
             }
-            Err(AppendError::Full | AppendError::Unknown(_)) => tokio::time::sleep(PAUSE).await,
         }
     }
 }

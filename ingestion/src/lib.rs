@@ -24,7 +24,7 @@ mod status;
 mod testing;
 
 pub use backlog::Backlog;
-pub use collect::collect;
+pub use collect::{collect, simulate};
 pub use config::Config;
 pub use heartbeat::{Heartbeat, Listening};
 pub use http::App;

@@ -10,7 +10,10 @@ use forewarn_types::ResourceKey;
 
 use crate::door::step_length;
 use crate::sources::host::{self, HostCollector, HostConfig};
-use crate::{App, Backlog, Config, Heartbeat, Listening, Recording, Status, collect, recording};
+use crate::sources::simulated::{self, Simulator};
+use crate::{
+    App, Backlog, Config, Heartbeat, Listening, Recording, Status, collect, recording, simulate,
+};
 
 /// How often the log is looked at for the readiness page.
 const LOOK: Duration = Duration::from_secs(1);
@@ -24,12 +27,14 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// pushed is answered with 503, what is measured waits in memory.
 ///
 /// # Errors
-/// When the address cannot be had, or the log cannot be used as it is configured.
+/// When the address cannot be had, the log cannot be used as it is configured, or this host has the name of a simulated
+/// resource.
 pub async fn run(
     cx: &Context,
     config: Config,
     log: LogAccess,
     recording: Recording,
+    simulator: Option<Simulator>,
 ) -> anyhow::Result<()> {
     let ready = cx.condition("log");
     let status = Arc::new(Status::default());
@@ -39,12 +44,19 @@ pub async fn run(
         .enabled
         .then(|| host_collector(&config.host))
         .transpose()?;
-    let app = Arc::new(App::new(
+    let app = App::new(
         config.clone(),
         collector.clone(),
         Arc::clone(&backlog),
         Arc::clone(&status),
-    ));
+    );
+    let simulated = simulator
+        .map(|simulator| Simulated::new(simulator, &config))
+        .transpose()?;
+    let app = Arc::new(match &simulated {
+        Some(simulated) => app.simulating(simulated.simulator.clone()),
+        None => app,
+    });
 
     let server = cx.listen("ingestion.listen", config.listen).await?;
     let port = server.address().port();
@@ -67,6 +79,10 @@ pub async fn run(
             );
             Ok(())
         })?;
+    }
+
+    if let Some(simulated) = &simulated {
+        simulated.start(cx)?;
     }
 
     // Replicas on one host listen on different ports, and keep them over a restart.
@@ -125,22 +141,68 @@ pub async fn run(
             }
         }
     });
+    if let Some(simulated) = simulated {
+        let (stopping, appender, status) = (cx.clone(), Arc::clone(&appender), Arc::clone(&status));
+        cx.spawn("simulator-forward", async move {
+            let backlog = &simulated.backlog;
+            forward(&stopping, simulated::SOURCE, backlog, appender, &status).await
+        });
+    }
     let stopping = cx.clone();
     cx.spawn("host-forward", async move {
-        forward(&stopping, &backlog, appender, &status).await
+        forward(&stopping, host::SOURCE, &backlog, appender, &status).await
     });
     Ok(())
 }
 
-/// Sends what this host measured; when the service stops, goes on for a moment with what is left.
+/// The simulator beside the host collector, with a backlog of its own: neither takes the other's room.
+struct Simulated {
+    simulator: Simulator,
+    backlog: Arc<Backlog>,
+}
+
+impl Simulated {
+    fn new(simulator: Simulator, config: &Config) -> anyhow::Result<Self> {
+        let resources = simulator.resources();
+        if config.host.enabled {
+            let own = own_name(&config.host);
+            // Their samples would become those of one resource, and nobody could tell what is real.
+            anyhow::ensure!(
+                own.is_none_or(|own| resources.iter().all(|resource| resource.name != own)),
+                "this host has the name of a simulated resource: set ingestion.host.resource, \
+                 or switch off simulator.enabled or ingestion.host.enabled"
+            );
+        }
+        let each = batches(config.backlog, simulator.interval());
+        let max = each.saturating_mul(resources.len());
+        let backlog = Arc::new(Backlog::of(simulated::SOURCE, max));
+        Ok(Self { simulator, backlog })
+    }
+
+    fn start(&self, cx: &Context) -> anyhow::Result<()> {
+        tracing::info!(
+            resources = self.simulator.resources().len(),
+            "simulating a fleet: what is said of its resources is about nothing real"
+        );
+        let (progress, stop) = (cx.progress("simulator"), cx.stop().clone());
+        let (simulator, backlog) = (self.simulator.clone(), Arc::clone(&self.backlog));
+        cx.spawn_thread("simulator", move || {
+            simulate(&simulator, &backlog, &stop, || progress.beat());
+            Ok(())
+        })
+    }
+}
+
+/// Sends what a source measured; when the service stops, goes on for a moment with what is left.
 async fn forward(
     cx: &Context,
+    source: &'static str,
     backlog: &Backlog,
     appender: Arc<dyn Appender>,
     status: &Status,
 ) -> anyhow::Result<()> {
     let sending = backlog.forward(appender.as_ref(), |samples| {
-        status.accepted(host::SOURCE, samples)
+        status.accepted(source, samples)
     });
     let farewell = async {
         cx.stopped().await;
@@ -155,8 +217,9 @@ async fn forward(
     }
     if !backlog.is_empty() {
         tracing::warn!(
+            source,
             batches = backlog.len(),
-            "measurements of this host did not get into the log before the end"
+            "measurements did not get into the log before the end"
         );
     }
     // What was taken last is on its way; a moment for its acknowledgement.
@@ -174,13 +237,18 @@ fn batches(span: Duration, interval: Duration) -> usize {
         .clamp(1, 100_000)
 }
 
-fn host_collector(config: &HostConfig) -> anyhow::Result<Arc<Mutex<HostCollector>>> {
-    let name = if config.resource.is_empty() {
+/// How this host is known as a resource.
+fn own_name(config: &HostConfig) -> Option<String> {
+    if config.resource.is_empty() {
         host::host_name()
     } else {
         Some(config.resource.clone())
-    };
-    let name = name.context("this host does not say its name: set ingestion.host.resource")?;
+    }
+}
+
+fn host_collector(config: &HostConfig) -> anyhow::Result<Arc<Mutex<HostCollector>>> {
+    let name =
+        own_name(config).context("this host does not say its name: set ingestion.host.resource")?;
     let interval =
         step_length(config.interval).context("ingestion.host.interval must be from 1 s to 1 h")?;
     tracing::info!(resource = name, "measuring this host");

@@ -32,6 +32,7 @@ pub const SECTIONS: &[&str] = &[
     "forewarn",
     "embedded",
     "metric_store",
+    "simulator",
 ];
 
 /// After so many mistakes in one section the rest is left for the next run.

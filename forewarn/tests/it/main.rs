@@ -1,3 +1,4 @@
 //! The program as its users start it.
 
 mod own_postgres;
+mod simulator;

@@ -1,6 +1,7 @@
 //! The pages of port 8001: pushed samples come in here, and people can look and ask for a collection.
 
 mod body;
+mod chaos;
 mod problem;
 mod push;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use crate::acknowledge::{Unacknowledged, acknowledge};
 use crate::door::{self, ActiveSeries};
 use crate::heartbeat::Heartbeat;
 use crate::sources::host::{self, HostCollector};
+use crate::sources::simulated::Simulator;
 use crate::status::Status;
 use crate::{Backlog, Config};
 
@@ -35,6 +37,9 @@ pub struct App {
     config: Config,
     /// This host's collector, unless it is switched off; shared with the thread that runs it each second.
     collector: Option<Arc<Mutex<HostCollector>>>,
+    /// Whom it measures.
+    own_name: Option<String>,
+    simulator: Option<Simulator>,
     backlog: Arc<Backlog>,
     status: Arc<Status>,
     log: OnceLock<LogSide>,
@@ -67,7 +72,13 @@ impl App {
         backlog: Arc<Backlog>,
         status: Arc<Status>,
     ) -> Self {
+        let own_name = collector.as_ref().map(|collector| {
+            let collector = collector.lock().unwrap_or_else(PoisonError::into_inner);
+            collector.resource().resource.clone()
+        });
         Self {
+            own_name,
+            simulator: None,
             series: Mutex::new(ActiveSeries::new(
                 config.limits.series_max,
                 config.limits.series_idle.as_secs(),
@@ -81,6 +92,13 @@ impl App {
             born: Instant::now(),
             config,
         }
+    }
+
+    /// The same with a simulator, into whose resources faults can be put.
+    #[must_use]
+    pub fn simulating(mut self, simulator: Simulator) -> Self {
+        self.simulator = Some(simulator);
+        self
     }
 
     /// From now on samples go into this log. Only the first call counts.
@@ -116,6 +134,7 @@ impl App {
             .route("/health", get(health))
             .route("/collect", post(collect))
             .route("/api/v1/metrics", post(push::push))
+            .route("/api/v1/chaos", post(chaos::inject))
             .fallback(not_found)
             .method_not_allowed_fallback(not_allowed)
             .with_state(self)
@@ -131,6 +150,7 @@ async fn index() -> Json<Value> {
         "pages": {
             "GET /health": "how it is doing",
             "POST /api/v1/metrics": "push samples as JSON (docs/push-api.md)",
+            "POST /api/v1/chaos": "put a fault into a simulated resource, where a simulator runs (docs/simulator.md)",
             "POST /collect": "measure this host once, now",
             "GET /metrics": "its own metrics in Prometheus' text format",
             "GET /live": "whether its loops turn over",

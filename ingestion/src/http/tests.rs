@@ -1,5 +1,7 @@
 //! The pages over real connections, in front of a log in memory.
 
+mod chaos;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -57,6 +59,15 @@ impl Served {
     }
 
     async fn with(config: Config, connected: bool, measures: bool) -> Self {
+        Self::beside(config, connected, measures, None).await
+    }
+
+    async fn beside(
+        config: Config,
+        connected: bool,
+        measures: bool,
+        simulator: Option<Simulator>,
+    ) -> Self {
         let log = Arc::new(MemoryLog::default());
         let collector = measures.then(|| {
             let collector = HostCollector::new(
@@ -66,12 +77,16 @@ impl Served {
             );
             Arc::new(Mutex::new(collector))
         });
-        let app = Arc::new(App::new(
+        let app = App::new(
             config,
             collector,
             Arc::new(Backlog::new(1)),
             Arc::new(Status::default()),
-        ));
+        );
+        let app = Arc::new(match simulator {
+            Some(simulator) => app.simulating(simulator),
+            None => app,
+        });
         if connected {
             // Without partitions nobody can miss a heartbeat.
             app.connect(log.clone(), Arc::new(Heartbeat::new(0)));

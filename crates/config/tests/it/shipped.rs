@@ -38,6 +38,7 @@ fn it_states_the_defaults_of_every_owner() {
     owner::<forewarn_store::postgres::Config>("postgres", &mut differences);
     owner::<forewarn_service::ServiceConfig>("service", &mut differences);
     owner::<forewarn_ingestion::Config>("ingestion", &mut differences);
+    owner::<forewarn_ingestion::sources::simulated::Config>("simulator", &mut differences);
     owner::<forewarn_stream_processor::StepConfig>("stream_processor", &mut differences);
     owner::<forewarn_judge::Config>("predictor", &mut differences);
     owner::<forewarn_store::shelf::Config>("models", &mut differences);

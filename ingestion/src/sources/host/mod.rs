@@ -151,6 +151,12 @@ impl HostCollector {
         collector
     }
 
+    /// Whom it measures.
+    #[must_use]
+    pub const fn resource(&self) -> &ResourceKey {
+        &self.resource
+    }
+
     /// The regular collection, due at `at`: shares of CPU time are over the time since the last one.
     pub fn collect(&mut self, at: EventTime) -> SampleBatch {
         let now = self.read();
