@@ -38,7 +38,7 @@ impl DemoFleet {
             seed,
             "checkout-01",
             Kind::Service,
-            &[FaultKind::LatencyCreep],
+            &[FaultKind::LatencyCreep, FaultKind::FrozenApp],
         );
         checkout.profile.service = Some(Service {
             response_seconds: 0.12,
@@ -74,17 +74,13 @@ impl DemoFleet {
                 &[FaultKind::MemoryLeak, FaultKind::CascadingFailure],
             )
             .deploy(9 * HOUR + 600),
-            web(
-                "web-03",
-                ["web-01", "web-02"],
-                &[FaultKind::TrafficSurge, FaultKind::FrozenApp],
-            )
-            .deploy(9 * HOUR + 1_200)
-            .decoy(Decoy::NoisyNeighbour {
-                onset_seconds: 17 * HOUR,
-                seconds: HOUR,
-                share: 0.08,
-            }),
+            web("web-03", ["web-01", "web-02"], &[FaultKind::TrafficSurge])
+                .deploy(9 * HOUR + 1_200)
+                .decoy(Decoy::NoisyNeighbour {
+                    onset_seconds: 17 * HOUR,
+                    seconds: HOUR,
+                    share: 0.08,
+                }),
             checkout.decoy(Decoy::TrafficCampaign {
                 onset_seconds: 14 * HOUR,
                 seconds: 2 * HOUR,

@@ -196,10 +196,13 @@ impl RunningFleet {
         if !kind.fits(host) {
             return Err(self.does_not_fit(&name, kind));
         }
-        let seconds = order.seconds.unwrap_or_else(|| kind.usual_seconds());
-        let is_moment = kind == FaultKind::CounterReset;
-        for (given, least) in [(seconds, SECONDS_LEAST), (order.after_seconds, 0)] {
-            if !(least..=SECONDS_MOST).contains(&given) && !(is_moment && given == seconds) {
+        // What happens in a moment has no length, whatever is asked for.
+        let (seconds, least) = match kind {
+            FaultKind::CounterReset => (kind.usual_seconds(), 0),
+            _ => (order.seconds.unwrap_or(kind.usual_seconds()), SECONDS_LEAST),
+        };
+        for (given, least) in [(seconds, least), (order.after_seconds, 0)] {
+            if !(least..=SECONDS_MOST).contains(&given) {
                 return Err(InjectError::Seconds {
                     seconds: given,
                     least: SECONDS_LEAST,

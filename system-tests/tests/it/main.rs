@@ -1,6 +1,7 @@
 //! The whole system: real binaries on real servers, and recordings through the reference pipeline.
 
 mod bad_input;
+mod demonstration;
 mod exactness;
 mod models;
 mod recordings;
