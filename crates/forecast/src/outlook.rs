@@ -165,11 +165,28 @@ impl Outlook {
         }
     }
 
+    /// What the level grows by within `seconds` of the last point: one in ten less, as likely less as more, one in ten more.
+    #[must_use]
+    pub fn growth(&self, seconds: f64) -> [f64; 3] {
+        let (middle, spread) = (self.slope * seconds, Z90 * self.spread(seconds));
+        [middle - spread, middle, middle + spread]
+    }
+
+    /// How far the level is below the limit at the last point, as the trend has it.
+    #[must_use]
+    pub fn distance(&self) -> f64 {
+        self.distance
+    }
+
     fn deviate(&self, seconds: f64) -> f64 {
+        (self.slope * seconds - self.distance) / self.spread(seconds).max(f64::MIN_POSITIVE)
+    }
+
+    /// Standard deviation of what is known of the level after so many seconds.
+    fn spread(&self, seconds: f64) -> f64 {
         let walk = FEW * FEW * self.walk * seconds * (1.0 + seconds / self.window);
         let untold = UNTOLD * self.slope * seconds;
-        let variance = walk + untold * untold + self.noise * self.noise;
-        (self.slope * seconds - self.distance) / variance.sqrt().max(f64::MIN_POSITIVE)
+        (walk + untold * untold + self.noise * self.noise).sqrt()
     }
 
     /// The time by which the deviate is reached, if it ever is. The deviate grows with time, and towards a bound.

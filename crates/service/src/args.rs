@@ -46,7 +46,10 @@ impl Args {
 }
 
 /// Splits `section.key=value`.
-fn assignment(text: &str) -> Result<(String, String), String> {
+///
+/// # Errors
+/// What would be right.
+pub fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((path, value)) if path.contains('.') => Ok((path.trim().to_owned(), value.to_owned())),
         _ => Err("write it as section.key=value".to_owned()),

@@ -54,7 +54,7 @@ impl Default for ServiceConfig {
 
 impl ServiceConfig {
     /// Reads the section and checks what its types cannot.
-    pub(crate) fn read(settings: &mut Settings) -> Self {
+    pub fn read(settings: &mut Settings) -> Self {
         let config: Self = settings.section("service");
         if let Err(problem) = telemetry::parse_filter(&config.log_level) {
             settings.refuse("service.log_level", problem);

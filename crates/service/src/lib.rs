@@ -30,7 +30,7 @@ mod stop;
 mod telemetry;
 mod watchdog;
 
-pub use args::{AFTER_HELP, Args};
+pub use args::{AFTER_HELP, Args, assignment};
 pub use config::{LogFormat, ServiceConfig};
 pub use context::{Context, Watch};
 pub use problem::Problem;

@@ -13,6 +13,17 @@ mod embedded {
 /// Names our lock among a database's advisory locks: the bytes of `forewarn`.
 const LOCK: i64 = i64::from_be_bytes(*b"forewarn");
 
+/// The version of the schema that this program makes.
+#[must_use]
+pub fn schema_version() -> i64 {
+    let runner = embedded::migrations::runner();
+    let versions = runner
+        .get_migrations()
+        .iter()
+        .map(refinery::Migration::version);
+    versions.max().map_or(0, i64::from)
+}
+
 /// Runs what is missing under a lock that lives as long as this connection.
 pub(super) async fn run(mut client: Client) -> Result<(), Error> {
     // Waiting for another service's migrations, and a migration itself, may take longer than an ordinary statement.

@@ -6,6 +6,7 @@
 //! time limits are the server's (`statement_timeout` …), since dropping a future half way is what makes states unknown.
 
 mod commit;
+mod look;
 mod migrate;
 pub mod offsets;
 
@@ -20,6 +21,8 @@ use tokio_postgres::error::SqlState;
 
 pub use commit::{CommitError, guarded_commit};
 pub use deadpool_postgres::Transaction;
+pub use look::{Holds, Look};
+pub use migrate::schema_version;
 pub use tokio_postgres::types::{Json, ToSql};
 pub use tokio_postgres::{Client, Error as ClientError, IsolationLevel, Row, error};
 
