@@ -1,8 +1,9 @@
-//! `forewarn`: every service in one process, and the one place that knows what they stand on.
+//! `forewarn`: every service in one process, and the one place that knows what they stand on; and the command line (`cli`).
 //!
 //! The services are the very same as in processes of their own. They meet on the log and in the stores, so it makes no
 //! difference to them who else is in the process; here it is decided which log that is.
 
+mod cli;
 mod config;
 mod postgres;
 mod roles;
@@ -10,7 +11,6 @@ mod roles;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum as _};
 use forewarn_bus::embedded::{Config as EmbeddedConfig, EmbeddedLog};
 use forewarn_bus::{Config as KafkaConfig, KafkaLog, LogAccess};
 use forewarn_config::{Environment, Settings};
@@ -19,6 +19,7 @@ use forewarn_store::embedded::{Config as MetricsConfig, EmbeddedMetrics};
 use forewarn_store::influxdb::Config as InfluxConfig;
 use forewarn_store::metrics::MetricAccess;
 
+use crate::cli::Task;
 use crate::config::{Config, Ledger, Log, Metrics};
 use crate::postgres::Place;
 use crate::roles::{Parts, Role, Start};
@@ -31,33 +32,10 @@ const LOOK: Duration = Duration::from_millis(200);
 
 const ABOUT: &str = "Predicts what will fail, when and why. All services in one process.";
 
-/// Predicts what will fail, when and why. All services in one process.
-#[derive(Debug, Parser)]
-#[command(name = "forewarn", version, after_help = forewarn_service::AFTER_HELP)]
-struct Cli {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    args: Args,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run some of the services, or all of them; without any command, all of them run
-    Run {
-        /// Which ones, separated by commas
-        #[arg(long = "role", value_delimiter = ',', value_enum, default_values_t = Role::value_variants().to_vec())]
-        roles: Vec<Role>,
-        #[command(flatten)]
-        args: Args,
-    },
-}
-
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let (mut roles, mut args) = match cli.command {
-        None => (Role::value_variants().to_vec(), cli.args),
-        Some(Command::Run { roles, args }) => (roles, args),
+    let (mut roles, mut args) = match cli::task() {
+        Task::Serve(roles, args) => (roles, args),
+        Task::Done(code) => return code,
     };
     // In the order in which samples pass them, each once.
     roles.sort_unstable();

@@ -92,18 +92,7 @@ impl Place {
     }
 
     fn url_of(&self, database: &str) -> String {
-        let host: String = self
-            .home
-            .to_string_lossy()
-            .bytes()
-            .map(|byte| match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
-                    char::from(byte).to_string()
-                }
-                other => format!("%{other:02X}"),
-            })
-            .collect();
-        format!("postgres://{NAME}@{host}/{database}")
+        url_of(&self.home, database)
     }
 
     fn cluster(&self) -> PathBuf {
@@ -280,8 +269,28 @@ impl Place {
     }
 }
 
+/// Where clients find the database of the server whose home this folder is.
+pub(crate) fn socket_url(home: &Path) -> String {
+    url_of(home, NAME)
+}
+
+/// The folder is the host of the address.
+fn url_of(home: &Path, database: &str) -> String {
+    let host: String = home
+        .to_string_lossy()
+        .bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02X}"),
+        })
+        .collect();
+    format!("postgres://{NAME}@{host}/{database}")
+}
+
 /// Folder and major version of the server's programs.
-fn find_programs(named: Option<&Path>) -> anyhow::Result<(PathBuf, u32)> {
+pub(crate) fn find_programs(named: Option<&Path>) -> anyhow::Result<(PathBuf, u32)> {
     let mut places: Vec<PathBuf> = named.map(Path::to_owned).into_iter().collect();
     if places.is_empty() {
         places.extend(USUAL_PLACES.map(PathBuf::from));
