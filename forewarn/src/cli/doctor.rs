@@ -175,10 +175,10 @@ fn show(cx: &Cx, findings: &Findings) -> Result<(), super::outcome::Failure> {
                     cx.out.paint(tone, sign),
                 );
                 cx.out
-                    .line(&format!("{sign} {:<12} {what}", finding.part))?;
+                    .line(&format!("{sign} {:<16} {what}", finding.part))?;
                 if !finding.remedy.is_empty() {
                     cx.out
-                        .line(&format!("               → {}", finding.remedy))?;
+                        .line(&format!("                   → {}", finding.remedy))?;
                 }
             }
             cx.out
@@ -254,7 +254,8 @@ fn examine_settings(cx: &Cx, settings: &mut Settings, findings: &mut Findings) -
         folders.push(own.postgres_path.clone());
     }
     let health = |port: u16| SocketAddr::new(service.address, service.port.unwrap_or(port));
-    let pages = vec![
+    // With a port of its own choice, whoever answers there is the one process.
+    let mut pages = vec![
         ("forewarn", health(8_000)),
         ("ingestion", ingestion.listen),
         ("stream-processor", health(8_002)),
@@ -263,6 +264,12 @@ fn examine_settings(cx: &Cx, settings: &mut Settings, findings: &mut Findings) -
         ("trainer", trainer.listen),
         ("api", api.listen),
     ];
+    let mut seen = Vec::new();
+    pages.retain(|(_, address)| {
+        let is_new = !seen.contains(address);
+        seen.push(*address);
+        is_new
+    });
     Installation {
         own,
         log,

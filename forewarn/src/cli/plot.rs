@@ -10,7 +10,7 @@ use super::times::seconds;
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 380.0;
 /// Left, right, top and bottom of the field.
-const FIELD: (f64, f64, f64, f64) = (76.0, 840.0, 48.0, 336.0);
+const FIELD: (f64, f64, f64, f64) = (76.0, 820.0, 48.0, 336.0);
 
 /// Colours that stand out from white and from near-black, with their names for both.
 const STYLE: &str = "\

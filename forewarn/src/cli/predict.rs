@@ -55,7 +55,7 @@ pub(crate) struct Predict {
     #[arg(long, value_parser = span, value_name = "SPAN")]
     window: Option<Duration>,
     /// The limit, in the metric's unit (shares are 0 to 1)
-    #[arg(long, allow_negative_numbers = true, value_name = "VALUE")]
+    #[arg(long, value_parser = finite, allow_negative_numbers = true, value_name = "VALUE")]
     limit: Option<f64>,
     /// Only series with this tag; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
@@ -65,6 +65,13 @@ pub(crate) struct Predict {
     plot: Option<PathBuf>,
     #[command(flatten)]
     settings: SettingsArgs,
+}
+
+fn finite(text: &str) -> Result<f64, String> {
+    let value: Option<f64> = text.parse().ok();
+    value
+        .filter(|value| value.is_finite())
+        .ok_or_else(|| "write a number in digits, such as 0.9".to_owned())
 }
 
 /// What a metric's name leads to.
@@ -151,7 +158,7 @@ impl Predict {
                     series,
                     limit.as_ref(),
                     self.horizon.as_secs_f64(),
-                    unit.as_deref(),
+                    bounds(&meant.name, unit.as_deref()),
                 )
             })
             .collect();
@@ -430,12 +437,21 @@ fn ruled(rules: &RuleSet, key: &ResourceKey, kind: Kind, feature: &str) -> Optio
     said.reduce(|a, b| if b.value < a.value { b } else { a })
 }
 
+/// What a level cannot leave: a used share is between nothing and all, any other share is not below nothing.
+fn bounds(metric: &str, unit: Option<&str>) -> (f64, f64) {
+    match unit {
+        Some("1") if metric.ends_with(".utilization") => (0.0, 1.0),
+        Some("1") => (0.0, f64::INFINITY),
+        _ => (f64::NEG_INFINITY, f64::INFINITY),
+    }
+}
+
 /// The outlook of a series; none without any point.
 fn ahead(
     series: &Series,
     limit: Option<&Limit>,
     horizon: f64,
-    unit: Option<&str>,
+    bounds: (f64, f64),
 ) -> Option<Ahead> {
     let (first, last) = (series.points.first()?.ts, series.points.last()?.ts);
     let points: Vec<Point> = series
@@ -449,7 +465,7 @@ fn ahead(
     let judged = limit.map(|limit| outlook(&points, limit.value));
     let crossing: Option<&Outlook> = judged.as_ref().and_then(|judged| judged.as_ref().ok());
     let course = Course::of(&points, limit.map(|limit| limit.value).zip(crossing));
-    let at = |seconds: f64| course.at(seconds, unit == Some("1"));
+    let at = |seconds: f64| course.at(seconds, bounds);
     let cone = (0..=40_u8)
         .map(|k| f64::from(k) / 40.0 * horizon)
         .map(|s| (s, at(s)))
@@ -457,7 +473,7 @@ fn ahead(
     let [low, expected, high] = at(horizon);
     let moment = |seconds: Option<f64>| seconds.and_then(|seconds| last.plus_seconds(seconds));
     let reason = match &judged {
-        Some(Err(abstain)) => Some(in_words(*abstain)),
+        Some(Err(abstain)) => Some(in_words(*abstain, points.len())),
         _ => None,
     };
     let mut tags = series.tags.clone();
@@ -534,19 +550,17 @@ impl Course {
         }
     }
 
-    /// Lower, expected and higher level after so many seconds. A share is never below nothing.
-    fn at(&self, seconds: f64, is_share: bool) -> [f64; 3] {
+    /// Lower, expected and higher level after so many seconds.
+    fn at(&self, seconds: f64, (least, most): (f64, f64)) -> [f64; 3] {
         let [low, middle, high] = match &self.trend {
             Some(outlook) => outlook.growth(seconds),
             None => [-self.spread, 0.0, self.spread],
         };
         let mut levels = [low, middle, high].map(|growth| self.now + self.sign * growth);
         levels.sort_by(f64::total_cmp);
-        if is_share {
-            levels.map(|level| level.max(0.0))
-        } else {
-            levels
-        }
+        // What has been measured beyond is believed.
+        let (least, most) = (least.min(self.now), most.max(self.now));
+        levels.map(|level| level.clamp(least, most))
     }
 }
 
@@ -572,11 +586,16 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
-const fn in_words(abstain: Abstain) -> &'static str {
+/// Points without which no window has a trend.
+const POINTS_LEAST: usize = 20;
+
+const fn in_words(abstain: Abstain, points: usize) -> &'static str {
     match abstain {
-        Abstain::TooFew => {
-            "too few points since the last restart for a trend; give a longer --window"
+        Abstain::TooFew if points < POINTS_LEAST => {
+            "too few points for a trend; give a longer --window"
         }
+        // Restart or mere noise: what has just fallen has not climbed since.
+        Abstain::TooFew => "no trend since its last great fall; a longer --window may show one",
         Abstain::NotClimbing => "it does not climb beyond its own noise",
         Abstain::Plateau => "it has climbed and all but stopped",
         Abstain::TooFar => "further ahead than this window can see; give a longer --window",
@@ -626,7 +645,7 @@ mod tests {
                 .collect()
         };
         for slope in [0.002, -0.002] {
-            let [low, middle, high] = Course::of(&points(slope), None).at(600.0, true);
+            let [low, middle, high] = Course::of(&points(slope), None).at(600.0, (0.0, 1.0));
             let expected = 0.5 + slope * 180.0;
             assert!(
                 (middle - expected).abs() < 0.03,
@@ -634,13 +653,16 @@ mod tests {
             );
             assert!(low < middle && middle < high);
         }
-        let [low, middle, high] = Course::of(&points(0.0), None).at(600.0, true);
+        let [low, middle, high] = Course::of(&points(0.0), None).at(600.0, (0.0, 1.0));
         assert!((middle - 0.504).abs() < 0.005, "{middle}");
         assert!(low <= middle && middle <= high && high - low < 0.05);
         let few = [Point {
             at: 0.0,
             level: 1.0,
         }];
-        assert_eq!(Course::of(&few, None).at(60.0, false), [1.0; 3]);
+        assert_eq!(
+            Course::of(&few, None).at(60.0, (0.0, f64::INFINITY)),
+            [1.0; 3]
+        );
     }
 }

@@ -164,7 +164,7 @@ impl Query {
                 table.row([
                     Cell::two(short(point.ts), point.ts.to_string()),
                     Cell::new(words(&series.tags)),
-                    Cell::new(point.value.to_string()),
+                    number(point.value),
                 ]);
             }
         }
@@ -174,6 +174,7 @@ impl Query {
             self.subject,
             answered
                 .unit
+                .filter(|unit| unit != "1")
                 .map(|unit| format!(" in {unit}"))
                 .unwrap_or_default(),
             answered
@@ -245,11 +246,28 @@ impl Query {
             table.row([
                 Cell::two(short(ts), ts.to_string()),
                 Cell::new(resource),
-                Cell::new(value.to_string()),
+                number(value),
             ]);
         }
         self.write(cx, &table)
     }
+}
+
+/// Six digits for people, all of them for programs.
+fn number(value: f64) -> Cell {
+    let digits = if value == 0.0 || !value.is_finite() {
+        0
+    } else {
+        // The power of ten is small: values are floats.
+        (5 - value.abs().log10().floor() as i32).clamp(0, 12) as usize
+    };
+    let shown = format!("{value:.digits$}");
+    let shown = if shown.contains('.') {
+        shown.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        shown
+    };
+    Cell::two(shown, value.to_string())
 }
 
 /// Several series of a resource as one.

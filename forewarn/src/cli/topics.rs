@@ -56,7 +56,7 @@ pub(crate) struct Tail {
     /// Only records that the log took at this moment or later: -1m, 1h, 2026-01-31T12:00:00Z
     #[arg(long, value_parser = moment, allow_hyphen_values = true, value_name = "WHEN")]
     from: Option<Moment>,
-    /// Only records with this key, such as default/web-01
+    /// Only records with this key, such as the name of a resource
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
     /// Ticks as well
@@ -269,7 +269,7 @@ async fn open(cx: &Cx, own: &SettingsArgs, follow: bool) -> Result<Arc<dyn BusLo
         .await;
     }
     let path = embedded.path.display().to_string();
-    if !embedded.path.join("keyspaces").exists() && !embedded.path.is_dir() {
+    if !embedded.path.is_dir() {
         return Err(Failure::not_found(
             format!("there is no log in {path}"),
             "name its folder with --set embedded.path=…, or Kafka's servers with --set log.servers=…",

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::Cx;
 use super::client::{Client, read};
-use super::names::{remedy, resources};
+use super::names::{ensure_resource, remedy, resources};
 use super::outcome::{Answer, Code, Failure, Outcome};
 use super::output::{Cell, Form, Table};
 use super::times::{short, span, words};
@@ -69,6 +69,7 @@ impl Train {
             &cx.environment,
             self.timeout,
         )?;
+        self.ensure_known(cx).await?;
         let names = (!self.resources.is_empty()).then_some(&self.resources);
         let order = json!({ "resources": names, "actor": "forewarn train", "wait": self.wait });
         if self.wait && cx.out.is_watched() {
@@ -92,7 +93,7 @@ impl Train {
             let taken: Taken = read(&text)?;
             if cx.out.form() != Form::Json {
                 cx.out.line(&format!(
-                    "the order {} is taken; see: forewarn models list --all",
+                    "the order is taken; see: forewarn sql \"SELECT * FROM training_orders WHERE command_id = '{}'\"",
                     taken.command_id
                 ))?;
             }
@@ -123,6 +124,22 @@ impl Train {
             "http://{}:{PORT}",
             server.host().unwrap_or("127.0.0.1")
         ))
+    }
+
+    /// An order is taken before anybody looks at its names, so they are looked at here, as far as the API can be asked.
+    async fn ensure_known(&self, cx: &Cx) -> Result<(), Failure> {
+        let Ok(server) = cx.server() else {
+            return Ok(());
+        };
+        for name in &self.resources {
+            match ensure_resource(&server, name).await {
+                Err(failure) if failure.is(Code::NotFound) => return Err(failure),
+                // The trainer knows it better than an API that is away.
+                Err(_) => return Ok(()),
+                Ok(()) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Who was meant.

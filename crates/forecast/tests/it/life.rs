@@ -55,3 +55,23 @@ fn a_climb_that_stops_is_withdrawn() {
     "#]],
     );
 }
+
+#[test]
+fn the_growth_reaches_the_limit_when_the_crossing_is_told() {
+    use forewarn_forecast::history::Point;
+    let levels = filling(7, 0, 300, 0.2, 0.2);
+    let points: Vec<Point> = (0..120)
+        .map(|k| Point {
+            at: f64::from(k),
+            level: levels[k as usize],
+        })
+        .collect();
+    let outlook = forewarn_forecast::outlook(&points, 0.95).expect("it climbs");
+    let [_, middle, _] = outlook.growth(outlook.p50);
+    assert!((middle - outlook.distance()).abs() < 1e-9);
+    // What one in ten exceeds has reached the limit when one in ten has.
+    let [_, _, high] = outlook.growth(outlook.p10);
+    assert!((high - outlook.distance()).abs() < 1e-6, "{high}");
+    let [low, ..] = outlook.growth(outlook.p90.expect("the trend is clear"));
+    assert!((low - outlook.distance()).abs() < 1e-6, "{low}");
+}
