@@ -277,10 +277,10 @@ impl Client {
             format!(
                 "start it with `forewarn`, or name another address with {} or {}",
                 self.flag,
-                if self.flag == "--trainer" {
-                    "FOREWARN_TRAINER"
-                } else {
-                    "FOREWARN_SERVER"
+                match self.flag {
+                    "--trainer" => "FOREWARN_TRAINER",
+                    "--ingestion" => "FOREWARN_INGESTION",
+                    _ => "FOREWARN_SERVER",
                 }
             ),
         )

@@ -176,8 +176,10 @@ impl Export {
                 }
             }
             rows += page.items.len();
-            if cx.out.is_watched() && !self.to_terminal() {
-                let _ = write!(std::io::stderr(), "\r{rows} {}", self.what.name());
+            if cx.out.is_watched() {
+                if !self.to_terminal() {
+                    cx.out.progress(&format!("{rows} {}", self.what.name()));
+                }
             } else if told.elapsed() > TELL {
                 cx.out.say(&format!("{rows} {}", self.what.name()));
                 told = Instant::now();
@@ -188,8 +190,8 @@ impl Export {
             }
         }
         sink.finish()?;
-        if cx.out.is_watched() && !self.to_terminal() {
-            let _ = write!(std::io::stderr(), "\r");
+        if !self.to_terminal() {
+            cx.out.progress("");
         }
         if let Some(path) = &self.output {
             cx.out.say(&format!(

@@ -12,6 +12,7 @@ mod explain;
 mod export;
 mod generate;
 mod health;
+mod import;
 mod models;
 mod monitor;
 mod names;
@@ -47,10 +48,11 @@ const SERVER: &str = "http://127.0.0.1:3000";
 fn after_help() -> String {
     format!(
         "{}\n\nThe services' own codes, and where settings come from: forewarn run --help\n\nVariables:\n  \
-         FOREWARN_SERVER   the address of the API, as --server\n  \
-         FOREWARN_TRAINER  the address of the trainer, as `train --trainer`\n  \
-         FOREWARN_TOKEN    sent along to a server that asks who you are\n  \
-         FOREWARN_CONFIG   the settings file, as --config\n  \
+         FOREWARN_SERVER     the address of the API, as --server\n  \
+         FOREWARN_TRAINER    the address of the trainer, as `train --trainer`\n  \
+         FOREWARN_INGESTION  the address of ingestion, as `import --ingestion`\n  \
+         FOREWARN_TOKEN      sent along to a server that asks who you are\n  \
+         FOREWARN_CONFIG     the settings file, as --config\n  \
          NO_COLOR, CLICOLOR_FORCE",
         outcome::CODES
     )
@@ -123,6 +125,9 @@ enum Command {
     Predict(predict::Predict),
     /// Write predictions, anomalies or alerts to a file
     Export(export::Export),
+    /// Push samples out of files
+    #[command(subcommand)]
+    Import(import::Import),
     /// The models that judge, how they were made, and the way back
     #[command(subcommand)]
     Models(models::Models),
@@ -238,6 +243,7 @@ impl Cx {
             Command::Query(query) => query.run(self).await,
             Command::Predict(predict) => predict.run(self).await,
             Command::Export(export) => export.run(self).await,
+            Command::Import(import) => import.run(self).await,
             Command::Models(models) => models.run(self).await,
             Command::Train(train) => train.run(self).await,
             Command::Sql(sql) => sql.run(self).await,

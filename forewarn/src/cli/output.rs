@@ -139,6 +139,13 @@ impl Out {
         }
     }
 
+    /// How far something is, in place of what was said of it before; nothing at all where nobody watches.
+    pub(crate) fn progress(&self, words: &str) {
+        if self.is_watched() {
+            let _ = write!(std::io::stderr(), "\r{:PROGRESS$}\r{words}", "");
+        }
+    }
+
     pub(crate) fn paint(&self, tone: Tone, text: &str) -> String {
         let text = clean(text);
         if self.coloured && tone != Tone::Usual {
@@ -218,6 +225,9 @@ impl Out {
         text
     }
 }
+
+/// Characters of a line of progress.
+const PROGRESS: usize = 40;
 
 /// No column is made narrower, however small the window is.
 const SHORTEST: usize = 16;

@@ -108,6 +108,6 @@ pub(super) fn away(error: impl std::fmt::Display) -> Failure {
     Failure::new(
         Code::Unreachable,
         error.to_string(),
-        "start it (`forewarn` brings its own along), or say where it is with DATABASE_URL or --set postgres.url=…",
+        "start it, or say where it is: DATABASE_URL for a server, --set forewarn.postgres_path=… for the one that `forewarn` runs",
     )
 }

@@ -149,25 +149,37 @@ impl Tail {
         };
         let reader = Arc::clone(&log);
         let filter = wanted.clone();
-        let (last, mut ends) =
-            blocking(move || last(reader.as_ref(), topic, most, &filter)).await?;
+        let (last, ends) = blocking(move || last(reader.as_ref(), topic, most, &filter)).await?;
         for record in &last {
             cx.out.record(&shown(record))?;
         }
-        while self.follow {
-            tokio::time::sleep(LOOK).await;
-            let (reader, filter, begins) = (Arc::clone(&log), wanted.clone(), ends.clone());
-            let (records, now) =
-                blocking(move || since(reader.as_ref(), topic, &begins, &filter)).await?;
-            for record in &records {
-                cx.out.record(&shown(record))?;
-            }
-            ends = now;
+        if self.follow {
+            return follow(cx, log, topic, ends, wanted).await;
         }
         if last.is_empty() {
             cx.out.say("no such record is kept");
         }
         Ok(Answer::Yes)
+    }
+}
+
+/// Goes on with what comes; it ends with Ctrl-C alone.
+async fn follow(
+    cx: &Cx,
+    log: Arc<dyn BusLog>,
+    topic: &'static Topic,
+    mut begins: Vec<u64>,
+    wanted: impl Fn(&Record) -> bool + Clone + Send + 'static,
+) -> Outcome {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let (reader, filter) = (Arc::clone(&log), wanted.clone());
+        let (records, ends) =
+            blocking(move || since(reader.as_ref(), topic, &begins, &filter)).await?;
+        for record in &records {
+            cx.out.record(&shown(record))?;
+        }
+        begins = ends;
     }
 }
 

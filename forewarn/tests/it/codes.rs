@@ -147,6 +147,10 @@ fn four_is_nobody_who_answers() {
         said.is(4, "help: start it with `forewarn`, or name another address with --server or FOREWARN_SERVER");
         assert_eq!(said.err.lines().count(), 2, "{said:?}");
     }
+    fs::write(cli.home().join("a.csv"), "time,metric,value\n1,a,2\n").expect("written");
+    let import = ["import", "csv", "a.csv", "--resource", "x"];
+    cli.run(&[&import[..], &["--ingestion", &nobody()]].concat())
+        .is(4, "--ingestion or FOREWARN_INGESTION");
     cli.run(&["train", "web-01", "--trainer", &nobody()])
         .is(4, "--trainer or FOREWARN_TRAINER");
     cli.run(&[

@@ -2,6 +2,7 @@
 
 mod codes;
 mod help;
+mod import;
 mod ledger;
 mod local;
 mod look_ahead;
