@@ -115,7 +115,7 @@ impl List {
                 Cell::two(relative(began, now), began.to_string()),
                 Cell::new(alert.title),
                 Cell::new(alert.rule),
-                Cell::new(alert.alert_id),
+                Cell::id(alert.alert_id),
             ]);
         }
         if table.is_empty() {

@@ -228,9 +228,9 @@ impl Client {
         let problem: Option<Problem> = serde_json::from_str(text).ok();
         match problem.filter(|problem| !problem.title.is_empty()) {
             Some(problem) if problem.detail.is_empty() => {
-                Failure::new(code, problem.title, problem.remedy)
+                Failure::new(code, problem.title, problem.remedy).spoken()
             }
-            Some(problem) => Failure::new(code, problem.detail, problem.remedy),
+            Some(problem) => Failure::new(code, problem.detail, problem.remedy).spoken(),
             None if code == Code::Unauthorised => Failure::new(
                 code,
                 format!("{} asks who you are ({status})", self.address()),

@@ -135,11 +135,14 @@ fn tell(cx: &Cx, p: &Prediction) -> Result<(), Failure> {
     }
     let share = 100.0 * p.used / p.limit_value;
     if share.is_finite() {
+        let unit = matches!(p.failure.as_str(), "disk_full" | "memory_exhaustion").then_some("By");
+        let value = |value: f64| super::plot::value(value, unit);
         lines.push((
             "used",
             format!(
-                "{share:.0} % of the limit ({:.4e} of {:.4e})",
-                p.used, p.limit_value
+                "{share:.0} % of the limit ({} of {})",
+                value(p.used),
+                value(p.limit_value)
             ),
         ));
     }

@@ -70,7 +70,7 @@ impl Health {
         let query = [("limit", self.limit.to_string())];
         let text = client.get(&["health"], &query).await.map_err(|failure| {
             // It answers, and cannot say: that is a negative answer, and not silence.
-            let speaks = failure.is(Code::Unreachable) && !failure.remedy().starts_with("start it");
+            let speaks = failure.is(Code::Unreachable) && failure.is_spoken();
             if speaks {
                 failure.with_code(Code::Negative)
             } else {

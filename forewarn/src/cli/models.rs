@@ -41,7 +41,7 @@ pub(crate) struct List {
 /// Show how a model was made, and how good it is
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
-    /// The id of a training, the beginning of a model's digest, or a resource for the model that judges it
+    /// The id of a training or a model's digest, or the first six letters of them; or a resource, for the model that judges it
     #[arg(value_name = "MODEL")]
     model: String,
 }
@@ -157,7 +157,7 @@ fn judging(listing: &Listing) -> Result<Table, Failure> {
             one.judges_since.map_or(Cell::new(""), |at| {
                 Cell::two(relative(at, now), at.to_string())
             }),
-            Cell::new(one.run_id),
+            Cell::id(one.run_id),
         ]);
     }
     Ok(table)
@@ -179,7 +179,7 @@ fn trainings(listing: &Listing) -> Result<Table, Failure> {
             digest(one.digest.as_deref()),
             number(one.scores.get("auroc").and_then(Value::as_f64)),
             Cell::new(one.reason.unwrap_or_default()),
-            Cell::new(one.run_id),
+            Cell::id(one.run_id),
         ]);
     }
     Ok(table)
@@ -291,11 +291,15 @@ impl Show {
                 ));
             }
         }
-        let is_digest = self.model.len() >= 6 && self.model.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_part = self.model.len() >= 6
+            && self
+                .model
+                .bytes()
+                .all(|b| b.is_ascii_hexdigit() || b == b'-');
         let runs: Vec<Run> = client.list(&["models", "runs"], &[], PAGE).await?.read()?;
         let begins = |run: &&Run| {
             let digest = run.digest.as_deref().unwrap_or_default();
-            is_digest && digest.starts_with(&self.model)
+            is_part && (digest.starts_with(&self.model) || run.run_id.starts_with(&self.model))
         };
         if let Some(run) = runs.iter().find(begins) {
             return Ok(run.run_id.clone());

@@ -108,7 +108,8 @@ async fn look(cx: &Cx, client: &Client, before: Option<&Seen>) -> Result<Seen, F
         }
     }
     if cx.out.form() == Form::Json {
-        cx.out.record(&text)?;
+        // One line, whatever the server's form is.
+        cx.out.record(&read::<serde_json::Value>(text.get())?)?;
         return Ok(seen);
     }
     // The line alone: what is next stands among the expected failures.

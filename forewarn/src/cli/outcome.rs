@@ -68,6 +68,8 @@ pub(crate) struct Failure {
     code: Option<Code>,
     what: String,
     remedy: String,
+    /// Whether a server said so itself.
+    spoken: bool,
 }
 
 impl Failure {
@@ -76,7 +78,21 @@ impl Failure {
             code: Some(code),
             what: what.into(),
             remedy: remedy.into(),
+            spoken: false,
         }
+    }
+
+    /// The same, as the word of a server that answers.
+    pub(crate) fn spoken(self) -> Self {
+        Self {
+            spoken: true,
+            ..self
+        }
+    }
+
+    /// Whether a server said so itself, and so was there to say it.
+    pub(crate) fn is_spoken(&self) -> bool {
+        self.spoken
     }
 
     pub(crate) fn usage(what: impl Into<String>, remedy: impl Into<String>) -> Self {
@@ -148,6 +164,7 @@ impl From<io::Error> for Failure {
                 code: None,
                 what: String::new(),
                 remedy: String::new(),
+                spoken: false,
             };
         }
         Self::new(

@@ -166,6 +166,26 @@ impl Out {
         Ok(stdout.flush()?)
     }
 
+    /// Rows that are wider than the window, one value a line.
+    fn upright(&self, table: &Table, shown: &[Vec<String>]) -> String {
+        let heads: Vec<String> = table.heads.iter().map(|head| clean(head)).collect();
+        let width = heads
+            .iter()
+            .map(|head| head.chars().count())
+            .max()
+            .unwrap_or(0);
+        let mut text = String::new();
+        for (at, row) in shown.iter().enumerate() {
+            text.push_str(&self.paint(Tone::Dim, &format!("- {} -", at + 1)));
+            text.push('\n');
+            for (head, value) in heads.iter().zip(row) {
+                let head = self.paint(Tone::Dim, &format!("{head:<width$}"));
+                text.push_str(&format!("{head}  {value}\n"));
+            }
+        }
+        text
+    }
+
     fn aligned(&self, table: &Table) -> String {
         let shown: Vec<Vec<String>> = table
             .rows
@@ -182,8 +202,11 @@ impl Out {
                 *width = (*width).max(text.chars().count());
             }
         }
+        let whole = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
+        if table.longest.is_none() && self.width.is_some_and(|most| whole > most) {
+            return self.upright(table, &shown);
+        }
         if let (Some(most), Some(longest)) = (self.width, table.longest) {
-            let whole = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
             let over = whole.saturating_sub(most);
             widths[longest] = widths[longest]
                 .saturating_sub(over)
@@ -333,6 +356,11 @@ impl Cell {
         }
     }
 
+    /// An id: people see as much of it as tells it from others.
+    pub(crate) fn id(id: String) -> Self {
+        Self::two(id.get(..8).unwrap_or(&id), id.as_str())
+    }
+
     /// A word whose colour follows from its meaning.
     pub(crate) fn word(text: &str) -> Self {
         Self::new(text).tone(Tone::of(text))
@@ -404,6 +432,18 @@ mod tests {
             out(Some(30)).aligned(&table()),
             "NAME       N  TITLE\na\u{fffd}[31mb  7 %  a title that is…\nc        100  x y\n"
         );
+    }
+
+    #[test]
+    fn rows_too_wide_for_the_window_stand_upright() {
+        let mut table = Table::new(["A", "LONG"]);
+        table.row([Cell::new("1"), Cell::new("x".repeat(30))]);
+        let x = "x".repeat(30);
+        assert_eq!(
+            out(Some(20)).aligned(&table),
+            format!("- 1 -\nA     1\nLONG  {x}\n")
+        );
+        assert_eq!(out(Some(40)).aligned(&table), format!("A  LONG\n1  {x}\n"));
     }
 
     #[test]

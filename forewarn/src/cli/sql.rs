@@ -99,7 +99,7 @@ fn failure(error: Error, timeout: Duration) -> Failure {
         _ if Fault::of(cause) == Fault::Transient => away(error),
         _ => Failure::usage(
             error.to_string(),
-            "one statement at a time; docs of the tables: `\\d+` in psql",
+            "write one statement; `SELECT * FROM table LIMIT 1` shows the columns of a table",
         ),
     }
 }

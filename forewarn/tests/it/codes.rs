@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -160,6 +161,12 @@ fn four_is_nobody_who_answers() {
         "postgres.url=postgres://x@127.0.0.1:9/x",
     ])
     .is(4, "PostgreSQL cannot be reached");
+    // Somebody listens and says nothing.
+    let mute = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = format!("http://{}", mute.local_addr().expect("an address"));
+    let train = ["train", "--wait", "--timeout", "200ms", "--trainer"];
+    cli.run(&[&train[..], &[address.as_str()]].concat())
+        .is(4, "does not answer in time");
     // Somebody answers who is not Forewarn, or cannot answer.
     let server = told(|asked| match asked {
         asked if asked.contains("alerts") => (404, "text/html", "<h1>not here</h1>".to_owned()),

@@ -117,7 +117,7 @@ fn a_ledger_is_asked_over_the_api_and_beside_it() {
 }
 
 fn exports(cli: &Cli) {
-    // 250 anomalies of many equal moments, none twice; over several pages the lists are those of one.
+    // 250 anomalies of many equal moments, none twice.
     let said = cli.run(&[
         "export",
         "anomalies",

@@ -4,6 +4,7 @@ mod codes;
 mod help;
 mod import;
 mod ledger;
+mod lists;
 mod local;
 mod look_ahead;
 mod own_postgres;
