@@ -169,7 +169,12 @@ pub(crate) fn seeded(what: &str) -> Option<(Server, Database)> {
     let _inside = runtime.enter();
     let ledger = Ledger::open(&database.config(), &Config::default()).expect("a readable address");
     let client = InfluxDb::open(&influxdb).expect("a readable address");
-    let app = App::new(Config::default(), ledger, client, &influxdb);
+    let app = App::new(
+        Config::default(),
+        ledger,
+        Arc::new(client),
+        influxdb.retention(),
+    );
     drop(_inside);
     let server = Server::of(runtime, Arc::new(app).router(Router::new()));
     Some((server, database))
