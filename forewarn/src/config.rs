@@ -19,6 +19,10 @@ pub(crate) struct Config {
     pub(crate) postgres_path: PathBuf,
     /// The folder of PostgreSQL's programs; unset, the newest in the usual places.
     pub(crate) postgres_programs: Option<PathBuf>,
+    /// Whether to fetch them, once, where there are none.
+    pub(crate) postgres_fetch: bool,
+    /// From which Maven repository.
+    pub(crate) postgres_repository: String,
 }
 
 impl Default for Config {
@@ -29,6 +33,8 @@ impl Default for Config {
             postgres: Ledger::default(),
             postgres_path: PathBuf::from("forewarn-data/postgres"),
             postgres_programs: None,
+            postgres_fetch: true,
+            postgres_repository: "https://repo1.maven.org/maven2".to_owned(),
         }
     }
 }

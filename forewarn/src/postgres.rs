@@ -5,6 +5,8 @@
 //! a kill that nobody can catch, closes the pipe, and a watcher beside the server has it shut down in order. A start waits
 //! for the server before to be gone.
 
+mod fetch;
+
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, chown};
@@ -16,6 +18,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use forewarn_config::Secret;
 use forewarn_store::postgres::{Config as ClientConfig, Postgres};
+
+use crate::config::Config;
 
 /// Older ones lack what our schema uses.
 const MAJOR_MIN: u32 = 14;
@@ -55,12 +59,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Finds the server's programs, and somebody to run them.
+    /// Finds the server's programs, or fetches them, and somebody to run them.
     ///
     /// # Errors
     /// With the remedy, when there is no PostgreSQL, or the folder does not do.
-    pub(crate) fn find(home: &Path, programs: Option<&Path>) -> anyhow::Result<Self> {
-        let (programs, major) = find_programs(programs)?;
+    pub(crate) fn find(config: &Config) -> anyhow::Result<Self> {
+        let home = &config.postgres_path;
         fs::create_dir_all(home).with_context(|| format!("make the folder {}", home.display()))?;
         let home = home
             .canonicalize()
@@ -70,6 +74,14 @@ impl Place {
             "the path {} is too long for a socket in it; set [forewarn] postgres_path to a shorter one",
             home.display()
         );
+        let (programs, major) = match find_programs(config.postgres_programs.as_deref()) {
+            Err(_) if config.postgres_programs.is_none() && config.postgres_fetch => {
+                let programs = fetch::programs(&home, &config.postgres_repository)
+                    .context("there is no PostgreSQL on this machine; install it (apt-get install postgresql)")?;
+                find_programs(Some(&programs))?
+            }
+            found => found?,
+        };
         let runs_as = rustix::process::geteuid()
             .is_root()
             .then(unprivileged)

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use clap::ValueEnum;
 use forewarn_bus::LogAccess;
 use forewarn_config::Settings;
+use forewarn_ingestion::sources::simulated::Simulator;
 use forewarn_service::Context;
 use forewarn_store::metrics::MetricAccess;
 
@@ -33,6 +34,8 @@ pub(crate) type Start = Box<dyn FnOnce(Context, &Parts) -> Starting>;
 pub(crate) struct Parts {
     pub(crate) log: LogAccess,
     pub(crate) metrics: MetricAccess,
+    /// A fleet that is measured beside this host.
+    pub(crate) simulator: Option<Simulator>,
 }
 
 type Starting = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
@@ -66,8 +69,12 @@ impl Role {
                 use forewarn_ingestion::service::{configure, start};
                 let sections = configure(settings);
                 Box::new(|cx, parts| {
-                    let Parts { log, metrics } = parts.clone();
-                    Box::pin(start(cx, sections, log, metrics))
+                    let parts = parts.clone();
+                    let sections = match parts.simulator {
+                        Some(simulator) => sections.simulate(simulator),
+                        None => sections,
+                    };
+                    Box::pin(start(cx, sections, parts.log, parts.metrics))
                 })
             }
             Self::StreamProcessor => {
@@ -89,8 +96,8 @@ impl Role {
                 use forewarn_trainer::service::{configure, start};
                 let sections = configure(settings);
                 Box::new(|cx, parts| {
-                    let Parts { log, metrics } = parts.clone();
-                    Box::pin(start(cx, sections, log, metrics))
+                    let parts = parts.clone();
+                    Box::pin(start(cx, sections, parts.log, parts.metrics))
                 })
             }
             Self::Api => {

@@ -500,6 +500,9 @@ partitions = {PARTITIONS}
 [forewarn]
 postgres = "server"
 
+[demo]
+enabled = "off"
+
 [postgres]
 url = "{database}"
 

@@ -33,6 +33,7 @@ pub const SECTIONS: &[&str] = &[
     "embedded",
     "metric_store",
     "simulator",
+    "demo",
 ];
 
 /// After so many mistakes in one section the rest is left for the next run.

@@ -142,14 +142,14 @@ impl FaultKind {
         }
     }
 
-    /// How many seconds a demonstration gives it: what has a limit reaches it between four and five minutes after its
-    /// onset at its mean rate, and a silence lasts long enough to be told of.
+    /// How many seconds a demonstration gives it: what fills up is full two and a half minutes after its onset at its mean
+    /// rate, so that whoever looks on sees it foreseen and come true, and a silence lasts long enough to be told of.
     #[must_use]
     pub const fn usual_seconds(self) -> u64 {
         match self {
             Self::CounterReset => 1,
             Self::LatencyCreep => 270,
-            _ if self.failure().is_some() => 270,
+            _ if self.failure().is_some() => 150,
             _ => 300,
         }
     }

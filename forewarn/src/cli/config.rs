@@ -120,7 +120,11 @@ impl Check {
         let path = own.config.as_deref().or(cx.args.config.as_deref());
         let read = Settings::load(path, &cx.environment, &overrides).and_then(|mut settings| {
             ServiceConfig::read(&mut settings);
-            drop(crate::configure(&mut settings, Role::value_variants()));
+            drop(crate::configure(
+                &mut settings,
+                Role::value_variants(),
+                Some(crate::front::Voice::Json),
+            ));
             settings.finish().map(|()| settings)
         });
         let (file, mistakes, warnings) = match read {

@@ -189,7 +189,11 @@ fn show(cx: &Cx, findings: &Findings) -> Result<(), super::outcome::Failure> {
 
 fn examine_settings(cx: &Cx, settings: &mut Settings, findings: &mut Findings) -> Installation {
     ServiceConfig::read(settings);
-    drop(crate::configure(settings, Role::value_variants()));
+    drop(crate::configure(
+        settings,
+        Role::value_variants(),
+        Some(crate::front::Voice::Json),
+    ));
     let service: ServiceConfig = settings.section("service");
     let api: forewarn_api::Config = settings.section("api");
     let ingestion: forewarn_ingestion::Config = settings.section("ingestion");

@@ -108,6 +108,18 @@ struct Refusal {
 /// Samples by resource, with the lines on which they stand.
 type Part = BTreeMap<String, (Vec<Value>, Vec<usize>)>;
 
+/// The door of ingestion: where it was said to be, or on the host of the API.
+pub(super) fn ingestion(cx: &Cx, named: Option<&str>) -> Result<Client, Failure> {
+    let address = match named.or_else(|| cx.environment.get("FOREWARN_INGESTION")) {
+        Some(named) => named.to_owned(),
+        None => format!(
+            "http://{}:{PORT}",
+            cx.server()?.host().unwrap_or("127.0.0.1")
+        ),
+    };
+    Client::new(&address, "--ingestion", &cx.environment)
+}
+
 impl Import {
     pub(super) async fn run(self, cx: &Cx) -> Outcome {
         match self {
@@ -118,18 +130,7 @@ impl Import {
 
 impl Csv {
     async fn run(self, cx: &Cx) -> Outcome {
-        let named = self
-            .ingestion
-            .as_deref()
-            .or_else(|| cx.environment.get("FOREWARN_INGESTION"));
-        let address = match named {
-            Some(named) => named.to_owned(),
-            None => format!(
-                "http://{}:{PORT}",
-                cx.server()?.host().unwrap_or("127.0.0.1")
-            ),
-        };
-        let client = Client::new(&address, "--ingestion", &cx.environment)?;
+        let client = ingestion(cx, self.ingestion.as_deref())?;
         let mut rows = Rows::open(&self.file)?;
         let columns = self.columns(&mut rows)?;
         let mut report = Report::default();

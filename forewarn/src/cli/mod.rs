@@ -5,8 +5,10 @@
 //! settings as the services do.
 
 mod alerts;
+mod chaos;
 mod client;
 mod config;
+mod demo;
 mod doctor;
 mod explain;
 mod export;
@@ -24,11 +26,12 @@ mod query;
 mod rollback;
 mod settings;
 mod sql;
-mod times;
+pub(crate) mod times;
 mod topics;
 mod train;
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -39,6 +42,7 @@ use self::client::Client;
 use self::outcome::{Answer, Code, Failure, INTERRUPTED, Outcome};
 use self::output::Out;
 use self::settings::SettingsArgs;
+use crate::front::Voice;
 use crate::roles::Role;
 
 /// Where the API answers unless it is said otherwise.
@@ -64,6 +68,9 @@ fn after_help() -> String {
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+    /// Without a command: no simulated shop beside this host, even on an empty folder
+    #[arg(long)]
+    no_demo: bool,
     #[command(flatten)]
     args: Args,
     #[command(flatten)]
@@ -89,6 +96,29 @@ pub(crate) struct Globals {
     /// Say nothing but errors beside the result
     #[arg(short, long, global = true)]
     quiet: bool,
+    /// The folder of the one process, with its log, measurements and ledger [default: forewarn-data]
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl Globals {
+    /// Where everything lies in the folder, as settings.
+    fn folders(&self) -> Vec<(String, String)> {
+        let Some(folder) = &self.data_dir else {
+            return Vec::new();
+        };
+        let within = |setting: &str, name: &str| {
+            (setting.to_owned(), folder.join(name).display().to_string())
+        };
+        vec![
+            within("embedded.path", "log"),
+            within("metric_store.path", "metrics"),
+            within("forewarn.postgres_path", "postgres"),
+            within("checkpoints.path", "checkpoints"),
+            within("models.path", "models"),
+            within("simulator.truth", "simulator/truth.jsonl"),
+        ]
+    }
 }
 
 /// When to colour.
@@ -110,6 +140,11 @@ enum Command {
         #[command(flatten)]
         args: Args,
     },
+    /// Run the demonstration until something is foreseen, and end
+    Demo(demo::Demo),
+    /// Let something go wrong with a simulated resource
+    #[command(subcommand)]
+    Chaos(chaos::Chaos),
     /// How everything is doing; ends with 1 when Forewarn itself is not well
     Health(health::Health),
     /// What needs attention
@@ -154,22 +189,48 @@ enum Command {
 /// What the process is to do.
 pub(crate) enum Task {
     /// Run services.
-    Serve(Vec<Role>, Args),
+    Serve(Serve),
     /// Nothing more: a command has done its work.
     Done(ExitCode),
+}
+
+/// Which services to run, and who looks on.
+#[derive(Debug)]
+pub(crate) struct Serve {
+    pub(crate) roles: Vec<Role>,
+    pub(crate) args: Args,
+    /// In which form whoever started it is told what happens; none for parts of a larger whole, whose logs say enough.
+    pub(crate) front: Option<Voice>,
+    /// Whether a simulated shop may come with it.
+    pub(crate) may_demo: bool,
 }
 
 /// Reads the arguments, and does what they ask for unless it is to run services.
 pub(crate) fn task() -> Task {
     let Cli {
         command,
+        no_demo,
         globals,
-        args,
+        mut args,
     } = Cli::parse();
+    // What is set by name is stronger.
+    args.overrides.splice(0..0, globals.folders());
     let command = match command {
-        None => return Task::Serve(Role::value_variants().to_vec(), args),
+        None => {
+            return Task::Serve(Serve {
+                roles: Role::value_variants().to_vec(),
+                args,
+                front: Some(Voice::of_process(globals.json)),
+                may_demo: !no_demo,
+            });
+        }
         Some(Command::Run { roles, args: own }) => {
-            return Task::Serve(roles, settings::over(args, own));
+            return Task::Serve(Serve {
+                roles,
+                args: settings::over(args, own),
+                front: None,
+                may_demo: false,
+            });
         }
         Some(command) => command,
     };
@@ -236,6 +297,8 @@ impl Cx {
 
     async fn perform(&self, command: Command) -> Outcome {
         match command {
+            Command::Demo(demo) => demo.run(self).await,
+            Command::Chaos(chaos) => chaos.run(self).await,
             Command::Health(health) => health.run(self).await,
             Command::Alerts(alerts) => alerts.run(self).await,
             Command::Explain(explain) => explain.run(self).await,

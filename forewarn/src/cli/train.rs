@@ -13,7 +13,7 @@ use super::client::{Client, read};
 use super::names::{ensure_resource, remedy, resources};
 use super::outcome::{Answer, Code, Failure, Outcome};
 use super::output::{Cell, Form, Table};
-use super::times::{short, span, words};
+use super::times::{Moment, moment, now, short, span, words};
 
 /// The port of `trainer.listen`, unless the settings choose another.
 const PORT: u16 = 8005;
@@ -27,6 +27,9 @@ pub(crate) struct Train {
     /// Whom to train; nobody named means whoever is due
     #[arg(value_name = "RESOURCE")]
     resources: Vec<String>,
+    /// Look for history since then, though nobody has judged it: it was taken in from elsewhere
+    #[arg(long, value_parser = moment, value_name = "WHEN")]
+    since: Option<Moment>,
     /// Wait until it is done, and end with 1 if no model came of it
     #[arg(long)]
     wait: bool,
@@ -71,7 +74,10 @@ impl Train {
         )?;
         self.ensure_known(cx).await?;
         let names = (!self.resources.is_empty()).then_some(&self.resources);
-        let order = json!({ "resources": names, "actor": "forewarn train", "wait": self.wait });
+        let since = self.since.map(|since| since.from(now()).micros() / 1_000);
+        let order = json!({
+            "resources": names, "since_ms": since, "actor": "forewarn train", "wait": self.wait,
+        });
         if self.wait && cx.out.is_watched() {
             cx.out.say(&format!(
                 "waiting for up to {}; the order stays after Ctrl-C",

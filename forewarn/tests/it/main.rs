@@ -1,6 +1,7 @@
 //! The program as its users start it.
 
 mod codes;
+mod demonstration;
 mod help;
 mod import;
 mod ledger;
