@@ -5,6 +5,8 @@ pub mod database;
 #[cfg(feature = "reference")]
 pub mod judge;
 pub mod ledger;
+#[cfg(feature = "power")]
+pub mod power;
 #[cfg(feature = "reference")]
 pub mod reference;
 pub mod servers;

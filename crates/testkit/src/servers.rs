@@ -33,6 +33,30 @@ pub fn python(what: &str) -> Option<String> {
     find("FOREWARN_TEST_PYTHON", what)
 }
 
+/// Whether a program that `what` needs is installed; says so if not. `make test` installs what it needs.
+#[must_use]
+pub fn has_tool(tool: &str, what: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let there = std::env::split_paths(&path).any(|folder| folder.join(tool).is_file());
+    if !there {
+        left_out(what, &format!("`{tool}` is not installed"));
+    }
+    there
+}
+
+/// Says that a test is left out, and why; where nothing may be left out, it fails instead.
+///
+/// # Panics
+/// Where `FOREWARN_TEST_REQUIRE` is set.
+pub fn left_out(what: &str, why: &str) {
+    assert!(
+        std::env::var_os("FOREWARN_TEST_REQUIRE").is_none(),
+        "{what}: {why}, and FOREWARN_TEST_REQUIRE forbids to leave it out"
+    );
+    // Not through `eprintln!`: the test harness keeps that back of a test that passes.
+    let _ = std::io::stderr().write_all(format!("left out: {what} ({why})\n").as_bytes());
+}
+
 /// A name that no other test and no earlier run has: for topic prefixes, databases and buckets.
 #[must_use]
 pub fn unique(name: &str) -> String {
@@ -42,15 +66,8 @@ pub fn unique(name: &str) -> String {
 fn find(variable: &str, what: &str) -> Option<String> {
     match std::env::var(variable) {
         Ok(value) if !value.is_empty() => Some(value),
-        _ if std::env::var_os("FOREWARN_TEST_REQUIRE").is_some() => {
-            panic!(
-                "{what}: {variable} is not set, and FOREWARN_TEST_REQUIRE forbids to leave it out"
-            )
-        }
         _ => {
-            // Not through `eprintln!`: the test harness keeps that back of a test that passes.
-            let words = format!("left out: {what} (set {variable} to run it; `make test` does)\n");
-            let _ = std::io::stderr().write_all(words.as_bytes());
+            left_out(what, &format!("{variable} is not set; `make test` sets it"));
             None
         }
     }
