@@ -22,12 +22,6 @@ use crate::{BusError, Place, Record};
 /// What is written must not exceed what Kafka would take, so that nobody depends on more.
 pub(super) const RECORD_BYTES_MAX: usize = 1_000_000;
 
-/// The journal is read again at the next start; more than this makes it slow.
-const JOURNAL_BYTES_MAX: u64 = 128 << 20;
-
-/// Blocks of tables that are kept in memory; whoever reads at the end finds them in the memtable.
-const CACHE_BYTES: u64 = 16 << 20;
-
 /// Memory for what is not in a table yet, per partition.
 const MEMTABLE_BYTES: u64 = 16 << 20;
 
@@ -102,16 +96,14 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn open(config: &Config, clock: Clock) -> Result<Self, BusError> {
         let failed = |error| failed(&config.path, error);
-        let database = Database::builder(&config.path)
-            .cache_size(CACHE_BYTES)
-            .max_journaling_size(JOURNAL_BYTES_MAX)
-            // Compaction has hardly anything to do here.
-            .worker_threads(1)
-            .open()
-            .map_err(failed)?;
-        let meta = database
-            .keyspace("meta", KeyspaceCreateOptions::default)
-            .map_err(failed)?;
+        let database = forewarn_folder::open(&config.path).map_err(failed)?;
+        let meta = forewarn_folder::keyspace(
+            &database,
+            &config.path,
+            "meta",
+            KeyspaceCreateOptions::default,
+        )
+        .map_err(failed)?;
         let partitions = match meta.get(PARTITIONS).map_err(failed)? {
             Some(bytes) => <[u8; 4]>::try_from(&*bytes)
                 .map(u32::from_be_bytes)
@@ -128,9 +120,10 @@ impl Store {
         for topic in TOPICS.iter().copied() {
             for partition in 0..topic.partitions.count(partitions) {
                 let place = Place { topic, partition };
-                let keyspace = database
-                    .keyspace(&format!("{}.{partition}", topic.name), || options(config))
-                    .map_err(failed)?;
+                let name = format!("{}.{partition}", topic.name);
+                let keyspace =
+                    forewarn_folder::keyspace(&database, &config.path, &name, || options(config))
+                        .map_err(failed)?;
                 let end = end_of(&meta, place, &config.path)?;
                 let lane = Lane {
                     keyspace,

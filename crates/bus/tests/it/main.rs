@@ -14,6 +14,7 @@ mod embedded;
 mod following;
 mod identity;
 mod members;
+mod power;
 mod records;
 mod stages;
 mod topics;

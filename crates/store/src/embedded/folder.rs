@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
@@ -25,12 +26,12 @@ use crate::metrics::LEVELS;
 pub(super) const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
 
-/// The journal is read again at the next start; more than this makes it slow.
-const JOURNAL_BYTES_MAX: u64 = 128 << 20;
-/// Blocks of tables that are kept in memory.
-const CACHE_BYTES: u64 = 16 << 20;
 /// Memory for what is not in a table yet, per keyspace.
 const MEMTABLE_BYTES: u64 = 16 << 20;
+
+/// Points of an import between two syncs: with their windows two megabytes or so, and a folder that is opened after a power
+/// failure takes eight for the most that can be missing.
+const UNSYNCED_POINTS_MAX: usize = 50_000;
 
 const CLOSED_BEFORE: &str = "closed_before";
 
@@ -112,25 +113,23 @@ pub(super) struct Folder {
     database: Database,
     meta: Keyspace,
     pub(super) series: Keyspace,
+    /// Points that were taken in since the last sync.
+    unsynced: AtomicUsize,
     kept: RwLock<BTreeMap<Kept, Keyspace>>,
 }
 
 impl Folder {
     pub(super) fn open(config: &Config) -> Result<Self, Error> {
         let failed = |error| failed(&config.path, error);
-        let database = Database::builder(&config.path)
-            .cache_size(CACHE_BYTES)
-            .max_journaling_size(JOURNAL_BYTES_MAX)
-            .worker_threads(1)
-            .open()
-            .map_err(failed)?;
-        let meta = database.keyspace("meta", options).map_err(failed)?;
-        let series = database.keyspace("series", options).map_err(failed)?;
+        let database = forewarn_folder::open(&config.path).map_err(failed)?;
+        let keyspace = |name: &str| {
+            forewarn_folder::keyspace(&database, &config.path, name, options).map_err(failed)
+        };
+        let (meta, series) = (keyspace("meta")?, keyspace("series")?);
         let mut kept = BTreeMap::new();
         for name in database.list_keyspace_names() {
             if let Some(what) = Kept::of(&name) {
-                let keyspace = database.keyspace(&name, options).map_err(failed)?;
-                kept.insert(what, keyspace);
+                kept.insert(what, keyspace(&name)?);
             }
         }
         Ok(Self {
@@ -139,6 +138,7 @@ impl Folder {
             database,
             meta,
             series,
+            unsynced: AtomicUsize::new(0),
             kept: RwLock::new(kept),
         })
     }
@@ -153,6 +153,21 @@ impl Folder {
     /// A batch of which nobody has been told: it is on the disk after the next [`sync`](Self::sync).
     pub(super) fn batch_unsynced(&self) -> OwnedWriteBatch {
         self.database.batch()
+    }
+
+    /// Commits an unsynced batch with so many points in it; syncs when many have come together.
+    pub(super) fn commit_unsynced(
+        &self,
+        batch: OwnedWriteBatch,
+        points: usize,
+    ) -> Result<(), Error> {
+        self.commit(batch)?;
+        let unsynced = self.unsynced.fetch_add(points, Ordering::Relaxed) + points;
+        if unsynced >= UNSYNCED_POINTS_MAX {
+            self.sync()?;
+            self.unsynced.store(0, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Returns when everything that was committed is on the disk.
@@ -240,9 +255,7 @@ impl Folder {
         if let Some(found) = known(&kept) {
             return Ok(found);
         }
-        let made = self
-            .database
-            .keyspace(&what.name(), options)
+        let made = forewarn_folder::keyspace(&self.database, &self.path, &what.name(), options)
             .map_err(|error| self.failed(error))?;
         kept.insert(what, made.clone());
         Ok(made)

@@ -67,7 +67,7 @@ impl Shared {
             let mut batch = self.folder.batch_unsynced();
             let _held = lock(&self.closed_before);
             self.add_to_chunk(&mut batch, id, start, in_order(within.collect()), false)?;
-            self.folder.commit(batch)?;
+            self.folder.commit_unsynced(batch, hour.len())?;
         }
         Ok(())
     }

@@ -5,4 +5,5 @@ mod influxdb;
 mod ledger;
 mod metrics;
 mod postgres;
+mod power;
 mod quality;
