@@ -13,6 +13,9 @@ pub(crate) enum Unacknowledged {
     /// The log's send buffer is full; none or some of the records are on their way.
     #[error("the log's send buffer is full")]
     Full,
+    /// The disk under the log is nearly full; none or some of the records are on their way.
+    #[error("{0}")]
+    NoRoom(String),
     /// Some records may be in the log and some not.
     #[error("the log has not acknowledged all samples: {0}")]
     Unknown(String),
@@ -25,6 +28,7 @@ impl From<AppendError> for Unacknowledged {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Full => Self::Full,
+            AppendError::NoRoom => Self::NoRoom(error.to_string()),
             AppendError::Unknown(problem) => Self::Unknown(problem),
             AppendError::Refused(problem) => Self::Refused(problem),
         }

@@ -126,7 +126,9 @@ impl Backlog {
                     error!(source, problem, samples, "the log refuses samples for good");
                     return;
                 }
-                Err(AppendError::Full | AppendError::Unknown(_)) => tokio::time::sleep(PAUSE).await,
+                Err(AppendError::Full | AppendError::NoRoom | AppendError::Unknown(_)) => {
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Whether the log takes records, known from the ticks: each partition gets one a second, so a partition whose tick is
 //! not acknowledged for a few seconds would not acknowledge samples either.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use forewarn_bus::{AppendError, Appender, Receipt};
@@ -22,6 +22,8 @@ pub struct Heartbeat {
     born: Instant,
     patience: Duration,
     partitions: Vec<Pulse>,
+    /// Why the log did not take the last tick that it did not take, until it takes one.
+    refusal: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +46,12 @@ impl Heartbeat {
             born: Instant::now(),
             patience,
             partitions,
+            refusal: Mutex::default(),
         }
+    }
+
+    fn refused(&self, why: Option<String>) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     fn now(&self) -> u64 {
@@ -62,10 +69,15 @@ impl Heartbeat {
             .zip(self.partitions.iter().map(silence))
             .max_by_key(|(_, silence)| *silence)?;
         (longest > self.patience).then(|| {
-            format!(
+            let silence = format!(
                 "partition {partition} of the log has not acknowledged a record for {} s",
                 longest.as_secs()
-            )
+            );
+            let refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*refusal {
+                Some(why) => format!("{silence}: {why}"),
+                None => silence,
+            }
         })
     }
 }
@@ -113,7 +125,9 @@ impl Appender for Listening {
         if waiting.load(Ordering::Relaxed) >= WAITING_MAX {
             return Err(AppendError::Full);
         }
-        let receipt = self.inner.append(topic, partition, log_time, envelope)?;
+        let appended = self.inner.append(topic, partition, log_time, envelope);
+        let receipt =
+            appended.inspect_err(|error| self.heartbeat.refused(Some(error.to_string())))?;
         waiting.fetch_add(1, Ordering::Relaxed);
         let (answer, passed_on) = Receipt::channel();
         let heartbeat = Arc::clone(&self.heartbeat);
@@ -121,6 +135,7 @@ impl Appender for Listening {
             let outcome = receipt.await;
             let pulse = &heartbeat.partitions[index];
             pulse.waiting.fetch_sub(1, Ordering::Relaxed);
+            heartbeat.refused(outcome.as_ref().err().map(ToString::to_string));
             if outcome.is_ok() {
                 pulse.heard.store(heartbeat.now(), Ordering::Relaxed);
             }

@@ -189,6 +189,8 @@ impl Recorder {
     fn set_back(&mut self, place: Place, error: WriteError) -> Setback {
         let pause = self.retries.entry(place).or_default().pause();
         let after = match &error {
+            // The process ends, and whoever watches it starts another.
+            WriteError::Broken(_) => return Setback::Fatal(error.into()),
             WriteError::Later { retry_after, .. } => {
                 retry_after.map_or(pause, |asked| asked.clamp(pause, HALTED))
             }

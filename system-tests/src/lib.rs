@@ -5,6 +5,7 @@
 //! acknowledged batches that no fault touches.
 
 pub mod binaries;
+pub mod disk;
 pub mod exactness;
 pub mod probe;
 mod process;

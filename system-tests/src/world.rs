@@ -41,6 +41,8 @@ pub struct World {
     name: String,
     /// Where logs, checkpoints and the ledger are; kept when a test fails.
     pub folder: PathBuf,
+    /// Where the services keep what they know: the same, or a disk of its own.
+    pub disk: PathBuf,
     settings: PathBuf,
     /// The running services.
     pub processes: Vec<Process>,
@@ -88,6 +90,7 @@ impl World {
         let admin = open_postgres(&runtime, &postgres)?;
         let world = Self {
             name,
+            disk: folder.clone(),
             folder,
             settings,
             processes: Vec::new(),
@@ -200,7 +203,7 @@ impl World {
             ("FOREWARN__SERVICE__PORT".to_owned(), pages.to_string()),
             (
                 "FOREWARN__CHECKPOINTS__PATH".to_owned(),
-                self.folder.join("checkpoints").display().to_string(),
+                self.disk.join("checkpoints").display().to_string(),
             ),
             (
                 "FOREWARN__MODELS__PATH".to_owned(),
@@ -248,7 +251,7 @@ impl World {
     /// Where the log of [`Service::Whole`] lies.
     #[must_use]
     pub fn log_path(&self) -> PathBuf {
-        self.folder.join("log")
+        self.disk.join("log")
     }
 
     /// Opens the log of [`Service::Whole`], which must not run.
@@ -266,7 +269,7 @@ impl World {
     /// Where [`Service::Whole`] has its points.
     #[must_use]
     pub fn metrics_path(&self) -> PathBuf {
-        self.folder.join("metrics")
+        self.disk.join("metrics")
     }
 
     /// Opens the points of [`Service::Whole`], which must not run.

@@ -94,6 +94,9 @@ pub enum AppendError {
     /// The send buffer is full: answer 503 and let the sender come back.
     #[error("the log's send buffer is full")]
     Full,
+    /// The disk under the log is nearly full: the same, and somebody has to make room.
+    #[error("the disk has less free space than [embedded] free_bytes_min; make room")]
+    NoRoom,
     /// The record can never be taken: too large, or malformed.
     #[error("the log refuses the record: {0}")]
     Refused(String),
@@ -107,6 +110,7 @@ impl AppendError {
     pub(crate) const fn reason(&self) -> &'static str {
         match self {
             Self::Full => "full",
+            Self::NoRoom => "no_room",
             Self::Refused(_) => "refused",
             Self::Unknown(_) => "unknown",
         }
@@ -156,7 +160,7 @@ pub trait Appender: Send + Sync {
     /// Without a `partition` the key chooses one. `log_time` is carried over to topics that the log does not stamp.
     ///
     /// # Errors
-    /// [`AppendError::Full`] and [`AppendError::Refused`] at once; the rest through the receipt.
+    /// [`AppendError::Full`], [`AppendError::NoRoom`] and [`AppendError::Refused`] at once; the rest through the receipt.
     fn append(
         &self,
         topic: &'static Topic,

@@ -247,7 +247,7 @@ impl<S: Stage, M: Fn(u32) -> S> Runner<'_, S, M> {
                 .append(topic, *partition, Some(*log_time), envelope.clone())
             {
                 Ok(_) => {}
-                Err(AppendError::Full) => return self.block(),
+                Err(AppendError::Full | AppendError::NoRoom) => return self.block(),
                 Err(AppendError::Refused(problem)) => {
                     let Some(seat) = self.seats.get_mut(&cause.place) else {
                         self.outgoing.pop_front();

@@ -69,6 +69,23 @@ pub fn keyspace(
     Ok(keyspace)
 }
 
+/// What a start needs besides what callers keep free: a journal that is read again becomes tables.
+const ROOM_TO_START: u64 = 32 << 20;
+
+/// Bytes that are free on the disk of a folder; `None` when it cannot be asked.
+#[must_use]
+pub fn free(path: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(path).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// Whether a new process could go on after a write has failed. fjall takes nothing more in this one: what the disk holds
+/// of the failed write is only known when the folder is opened again.
+#[must_use]
+pub fn can_start_again(path: &Path, free_min: u64) -> bool {
+    free(path).is_none_or(|free| free >= free_min.max(ROOM_TO_START))
+}
+
 fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }

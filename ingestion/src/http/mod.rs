@@ -244,6 +244,9 @@ impl From<Unacknowledged> for Problem {
             )
             .detail(detail)
             .remedy("send the same request again in a moment; samples that were taken count once"),
+            Unacknowledged::NoRoom(_) => problem::later("disk-full", "the disk under the log is nearly full")
+                .detail(detail)
+                .remedy("send the same request again when there is room; samples that were taken count once"),
             Unacknowledged::Unknown(_) => problem::later(
                 "unknown-outcome",
                 "the samples may or may not be in the log",

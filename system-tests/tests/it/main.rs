@@ -3,6 +3,7 @@
 mod bad_input;
 mod demonstration;
 mod exactness;
+mod full;
 mod models;
 mod recordings;
 mod replicas;

@@ -1,6 +1,7 @@
 //! Everything in one process, on the log and the metric store inside it: killed again and again with samples coming in, it starts by itself,
 //! every acknowledged sample is there, and the stores equal the reference.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use anyhow::ensure;
 use forewarn_system_tests::probe::{Probe, eventually};
 use forewarn_system_tests::sender::Senders;
 use forewarn_system_tests::{STOP_LIMIT, Service, World, exactness, verdict};
-use forewarn_testkit::generate::Draw;
+use forewarn_testkit::generate::{Draw, Recording};
 use forewarn_testkit::reference::Roots;
 
 use crate::{one_world_at_a_time, say};
@@ -80,7 +81,17 @@ fn run(world: &mut World) -> anyhow::Result<()> {
     ));
     ensure!(busy * 10 >= kills * 9, "the senders ran dry");
     senders.finish(&world.runtime, PATIENCE)?;
+    judge(world, whole, &recording, &ledger, seed)
+}
 
+/// Ends the log, and compares log, ledger and points with the reference.
+pub(crate) fn judge(
+    world: &mut World,
+    whole: usize,
+    recording: &Recording,
+    ledger: &Path,
+    seed: u64,
+) -> anyhow::Result<()> {
     // The log ends with ingestion, with a tick behind the last sample; the others go on to its end.
     std::thread::sleep(TICKS);
     world.processes[whole].stop(STOP_LIMIT)?;
@@ -90,7 +101,7 @@ fn run(world: &mut World) -> anyhow::Result<()> {
 
     let log = Arc::new(world.embedded_log()?);
     let probe = Probe::of(world, log)?;
-    let found = verdict::at_rest(world, &probe, &recording, &ledger, PATIENCE)?;
+    let found = verdict::at_rest(world, &probe, recording, ledger, PATIENCE)?;
     say(&found.to_string());
     ensure!(found.is_clean(), "seed {seed}:\n{found}");
     let pipeline = verdict::pipeline(world, &probe)?;

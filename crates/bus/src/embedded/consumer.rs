@@ -137,6 +137,7 @@ impl EmbeddedConsumer {
 
 impl Consumer for EmbeddedConsumer {
     fn poll(&mut self, wait: Duration) -> Result<Event, BusError> {
+        self.store.check()?;
         let deadline = Instant::now() + wait;
         loop {
             // Before looking: what is appended meanwhile must not be slept through.

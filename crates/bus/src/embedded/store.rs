@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use fjall::compaction::Fifo;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
@@ -90,6 +90,8 @@ pub(super) struct Store {
     clock: Clock,
     /// Raised after every append.
     pub(super) appended: Signal,
+    /// Whether a write has failed. Nothing is taken from then on: what the disk holds of it is not known.
+    is_broken: AtomicBool,
     config: Config,
 }
 
@@ -140,6 +142,7 @@ impl Store {
             partitions,
             clock,
             appended: Signal::default(),
+            is_broken: AtomicBool::new(false),
             config: config.clone(),
         })
     }
@@ -234,7 +237,10 @@ impl Store {
             let bytes = postcard::to_stdvec(end).map_err(|_| foreign(&self.config.path))?;
             batch.insert(&self.meta, end_key(*place), bytes);
         }
-        batch.commit().map_err(|error| self.failed(error))?;
+        batch.commit().map_err(|error| {
+            self.is_broken.store(true, Ordering::Relaxed);
+            self.failed(error)
+        })?;
         for (place, end) in ends {
             self.lane(place)?.move_to(end);
         }
@@ -245,9 +251,22 @@ impl Store {
     /// Whether the disk has room for more.
     pub(super) fn has_room(&self) -> bool {
         // What is wrong with a folder that cannot be asked about is found out by writing to it.
-        !rustix::fs::statvfs(&self.config.path).is_ok_and(|disk| {
-            disk.f_bavail.saturating_mul(disk.f_frsize) < self.config.free_bytes_min as u64
-        })
+        forewarn_folder::free(&self.config.path)
+            .is_none_or(|free| free >= self.config.free_bytes_min as u64)
+    }
+
+    /// Fails when only a new process helps: a write has failed, and whatever was the matter, there is room now. Before, a new
+    /// process would fail like this one, which can still be read from.
+    pub(super) fn check(&self) -> Result<(), BusError> {
+        let is_due = self.is_broken.load(Ordering::Relaxed)
+            && forewarn_folder::can_start_again(
+                &self.config.path,
+                self.config.free_bytes_min as u64,
+            );
+        if is_due {
+            return Err(self.failed(fjall::Error::Poisoned));
+        }
+        Ok(())
     }
 
     pub(super) fn commit(&self, group: &str, place: Place, next: u64) -> Result<(), BusError> {

@@ -305,7 +305,7 @@ impl Appender for EmbeddedAppender {
             )));
         }
         if !self.queue.has_room() {
-            return Err(AppendError::Full);
+            return Err(AppendError::NoRoom);
         }
         let (answer, receipt) = Receipt::channel();
         let mut waiting = self.queue.lock();

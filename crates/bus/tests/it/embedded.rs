@@ -103,7 +103,7 @@ fn without_room_on_the_disk_senders_are_told_to_come_back_and_nothing_is_lost() 
         ..roomy.clone()
     };
     let log = EmbeddedLog::open(&narrow).unwrap();
-    assert_eq!(send(&log), Err(AppendError::Full));
+    assert_eq!(send(&log), Err(AppendError::NoRoom));
     assert_eq!(bodies(&log, 0).len(), 1, "what is there can be read");
     drop(log);
     let log = EmbeddedLog::open(&roomy).unwrap();

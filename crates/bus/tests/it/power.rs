@@ -46,7 +46,11 @@ fn place(partition: u32) -> Place {
 
 /// What the `n`-th record says: no two alike, and hardly compressible. Some are long, so that a write has many sectors.
 fn body(n: u64) -> Vec<u8> {
-    let length = if n % 3 == 0 { 60_000 } else { 100 + n % 700 };
+    let length = if n.is_multiple_of(3) {
+        60_000
+    } else {
+        100 + n % 700
+    };
     let mut draw = Draw::new(n, "body");
     let mut body = n.to_be_bytes().to_vec();
     body.extend((0..length / 8).flat_map(|_| draw.seed().to_be_bytes()));

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
@@ -113,6 +113,8 @@ pub(super) struct Folder {
     database: Database,
     meta: Keyspace,
     pub(super) series: Keyspace,
+    /// Whether a write has failed: fjall takes nothing more, and names of new series may be known that are not on the disk.
+    is_broken: AtomicBool,
     /// Points that were taken in since the last sync.
     unsynced: AtomicUsize,
     kept: RwLock<BTreeMap<Kept, Keyspace>>,
@@ -138,6 +140,7 @@ impl Folder {
             database,
             meta,
             series,
+            is_broken: AtomicBool::new(false),
             unsynced: AtomicUsize::new(0),
             kept: RwLock::new(kept),
         })
@@ -180,8 +183,21 @@ impl Folder {
     /// Whether the disk has room for more.
     pub(super) fn has_room(&self) -> bool {
         // What is wrong with a folder that cannot be asked about is found out by writing to it.
-        !rustix::fs::statvfs(&self.path)
-            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < self.free_bytes_min)
+        forewarn_folder::free(&self.path).is_none_or(|free| free >= self.free_bytes_min)
+    }
+
+    /// A write has failed: nothing more is taken.
+    pub(super) fn broke(&self) {
+        self.is_broken.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Relaxed)
+    }
+
+    /// Whether a new process could go on.
+    pub(super) fn can_start_again(&self) -> bool {
+        forewarn_folder::can_start_again(&self.path, self.free_bytes_min)
     }
 
     /// The hour before which all are closed.

@@ -25,6 +25,16 @@ struct Number {
 impl Shared {
     /// Writes all lines and syncs once, or more often where closed hours are concerned.
     pub(super) fn write(&self, lines: &Lines) -> Result<Written, WriteError> {
+        if self.folder.is_broken() {
+            let why = format!(
+                "a write to {} has failed before; start again when the disk is in order",
+                self.config.path.display()
+            );
+            return Err(match self.folder.can_start_again() {
+                true => WriteError::Broken(why),
+                false => later(why),
+            });
+        }
         if !self.folder.has_room() {
             return Err(later(format!(
                 "the disk of {} has less free space than [metric_store] free_bytes_min; make room",
@@ -36,8 +46,11 @@ impl Shared {
         let numbers = self
             .numbers(lines, &mut batch, &mut written)
             .map_err(|error| later(error.to_string()))?;
-        self.put(&numbers, batch)
-            .map_err(|error| later(error.to_string()))?;
+        self.put(&numbers, batch).map_err(|error| {
+            // Names of new series are known now and not on the disk: what came next would be without a name after a restart.
+            self.folder.broke();
+            later(error.to_string())
+        })?;
         Ok(written)
     }
 

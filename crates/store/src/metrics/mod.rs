@@ -149,6 +149,9 @@ pub enum WriteError {
         /// When it asks to be left alone until.
         retry_after: Option<Duration>,
     },
+    /// A write has failed and left the store in a state that only a new process can mend; there is room for it now.
+    #[error("{0}")]
+    Broken(String),
     /// The token is wrong or expired, or the bucket is gone: a person has to act, and the lines are not to blame.
     #[error(
         "InfluxDB refuses to be written to (status {status}: {message}): check `influxdb.token`, `org` and `bucket`"
