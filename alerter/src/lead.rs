@@ -1,5 +1,8 @@
 //! The active alerter: reads every partition, lets the merged sequence through the machine, and writes intervals.
 //!
+//! It also ticks on `commands`, so that time passes there while nobody decides anything: else every alert would wait for a
+//! command that may come before it. Whoever is fenced off may tick for another moment; a tick too many does no harm.
+//!
 //! One thread. It is either standing by, or active for a *term* under the lease. Whatever goes wrong with the database
 //! ends the term: what was in memory is dropped, the lease is acquired again, and everything is read again from the
 //! checkpoint. There is no other way of recovery, so it is exercised by every restart.
@@ -9,16 +12,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use forewarn_bus::{Appender, BusError, Event, Log, Observe, Place, Record, Start, StopFlag};
+use forewarn_bus::{
+    AppendError, Appender, BusError, Event, Log, Observe, Place, Record, RunError, Start, StopFlag,
+    Ticker, log_id, mint_on,
+};
 use forewarn_messages::{
-    ANOMALY_PREDICTIONS, Body, DEAD_LETTERS, DeadReason, DecodeError, Headers, Prediction,
+    ANOMALY_PREDICTIONS, Audience, Body, COMMANDS, Command, DEAD_LETTERS, DeadReason, DecodeError,
+    Headers, Prediction, Tick, Ticked as _,
 };
 use forewarn_rules::RuleSet;
-use forewarn_types::LogTime;
+use forewarn_types::{LogId, LogTime, Src};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::ledger::{Commit, Lease, Ledger, LedgerError};
+use crate::merge::Said;
 use crate::{Config, Message, Pipeline, Receiver, metered};
 
 /// What the active alerter works with.
@@ -64,6 +72,9 @@ fn is_away(error: &anyhow::Error) -> bool {
     matches!(
         error.downcast_ref::<BusError>(),
         Some(BusError::Unreachable { .. })
+    ) || matches!(
+        error.downcast_ref::<AppendError>(),
+        Some(AppendError::Full | AppendError::Unknown(_))
     )
 }
 
@@ -196,8 +207,11 @@ struct Term<'a> {
     lease: Lease,
     pipeline: Pipeline,
     consumer: Box<dyn forewarn_bus::Consumer>,
-    dead_letters: Arc<dyn Appender>,
-    /// By partition.
+    appender: Arc<dyn Appender>,
+    /// Identity of the history of `commands`, and when its next tick is due.
+    commands: LogId,
+    tick_due: Instant,
+    /// By partition, `commands` last.
     lanes: Vec<Reading>,
     /// The newest moment known of the log, read or not.
     newest: LogTime,
@@ -231,12 +245,19 @@ impl<'a> Term<'a> {
                 .restore(&lease.checkpoint)
                 .context("the checkpoint in `alerter_state` cannot be used")?;
         }
-        let places: Vec<Place> = (0..partitions).map(place).collect();
+        let appender = lead.log.appender().context("cannot write ticks")?;
+        let log = identity(lead.log.as_ref(), appender.as_ref(), &pipeline)
+            .context("cannot tell which `commands` these are")?;
+        // Before anything is read: whoever is away for an hour finds commands an hour behind, and must not leave them out.
+        append_tick(appender.as_ref(), log).context("cannot write ticks")?;
+        appender.flush(STUCK).context("cannot write ticks")?;
+        let places: Vec<Place> = (0..=partitions)
+            .map(|lane| place(lane, partitions))
+            .collect();
         let consumer = lead
             .log
             .reader(&places)
             .context("cannot read predictions")?;
-        let dead_letters = lead.log.appender().context("cannot write dead letters")?;
         let lane = |next_offset| Reading {
             next_offset,
             moved_at: Instant::now(),
@@ -256,7 +277,9 @@ impl<'a> Term<'a> {
             lease,
             pipeline,
             consumer,
-            dead_letters,
+            appender,
+            commands: log,
+            tick_due: now + Ticker::EVERY,
             lanes,
             newest: LogTime::default(),
             since_turn: 0,
@@ -268,7 +291,42 @@ impl<'a> Term<'a> {
         Ok(term)
     }
 
+    /// The lane of a place.
+    fn lane_of(&self, place: Place) -> u32 {
+        if place.topic.name == COMMANDS.name {
+            self.partitions()
+        } else {
+            place.partition
+        }
+    }
+
+    /// How many partitions predictions have; the lane behind them is `commands`.
+    fn partitions(&self) -> u32 {
+        self.lanes.len() as u32 - 1
+    }
+
+    fn place(&self, lane: u32) -> Place {
+        place(lane, self.partitions())
+    }
+
+    /// Moves time on `commands`. A tick that is not taken is left out: the next comes in a second.
+    fn tick_if_due(&mut self) {
+        let now = Instant::now();
+        if now < self.tick_due {
+            return;
+        }
+        self.tick_due = (self.tick_due + Ticker::EVERY).max(now);
+        if let Err(error) = append_tick(self.appender.as_ref(), self.commands) {
+            metrics::counter!("forewarn_log_ticks_left_out_total").increment(1);
+            metered::warn(
+                "tick",
+                || tracing::warn!(%error, "left out a tick on `commands`"),
+            );
+        }
+    }
+
     fn turn(&mut self, observe: &dyn Observe) -> Result<(), End> {
+        self.tick_if_due();
         let event = self
             .consumer
             .poll(POLL)
@@ -278,7 +336,7 @@ impl<'a> Term<'a> {
             Event::Record(record) => self.take(&record, observe)?,
             Event::Assigned(places) => {
                 for place in places {
-                    let next = self.lanes[place.partition as usize].next_offset;
+                    let next = self.lanes[self.lane_of(place) as usize].next_offset;
                     let from = if next == 0 {
                         Start::Earliest
                     } else {
@@ -289,7 +347,7 @@ impl<'a> Term<'a> {
                         .context("cannot read predictions")?;
                 }
             }
-            Event::End(place) => self.pipeline.at_end(place.partition),
+            Event::End(place) => self.pipeline.at_end(self.lane_of(place)),
             Event::Nothing => {}
             Event::Revoked(_) | Event::Lost(_) => {
                 return Err(anyhow::anyhow!(
@@ -302,8 +360,10 @@ impl<'a> Term<'a> {
         if !is_record || self.since_turn >= TURN {
             self.since_turn = 0;
             self.confirm_ends();
-            self.pipeline
-                .turn(usize::try_from(INTERVAL_MESSAGES).unwrap_or(usize::MAX));
+            // A tick on `commands` may let much pass at once: it is written as it falls due all the same.
+            while self.pipeline.turn(TURN) == TURN {
+                self.write_if_due()?;
+            }
             self.balance()?;
             self.write_if_due()?;
         }
@@ -316,26 +376,33 @@ impl<'a> Term<'a> {
 
     /// Reads a record into the merge; what cannot be read goes to the dead letters.
     fn take(&mut self, record: &Record, observe: &dyn Observe) -> Result<(), End> {
-        let partition = record.place.partition;
-        let lane = &mut self.lanes[partition as usize];
+        let number = self.lane_of(record.place);
+        let is_command = number == self.partitions();
+        let lane = &mut self.lanes[number as usize];
         if lane.halted {
             return Ok(());
         }
         lane.next_offset = record.offset + 1;
         lane.moved_at = Instant::now();
-        self.newest = self.newest.max(record.log_time);
-        match decode(record) {
+        let decoded = if is_command {
+            decode_command(record, self.commands, number)
+        } else {
+            // The clock of `commands` runs on when all else stands still, and tells nothing about how far behind this is.
+            self.newest = self.newest.max(record.log_time);
+            decode(record)
+        };
+        match decoded {
             Ok(message) => {
                 self.pipeline.push(message).map_err(anyhow::Error::new)?;
                 Ok(())
             }
             Err((_, error)) if error.is_too_new() => {
                 let why = format!(
-                    "partition {partition} is halted at offset {}: {error}",
-                    record.offset
+                    "{} is halted at offset {}: {error}",
+                    record.place, record.offset
                 );
                 tracing::error!("{why}");
-                self.lanes[partition as usize].halted = true;
+                self.lanes[number as usize].halted = true;
                 self.consumer
                     .pause(record.place)
                     .context("cannot pause a partition")?;
@@ -354,11 +421,11 @@ impl<'a> Term<'a> {
             "dead",
             || tracing::warn!(place = %record.place, offset = record.offset, detail, "a record cannot be read"),
         );
-        self.dead_letters
+        self.appender
             .append(&DEAD_LETTERS, None, None, letter.seal(None, None))
             .context("cannot write a dead letter")?;
         // Rare, and it must not be passed over before it is kept.
-        self.dead_letters
+        self.appender
             .flush(STUCK)
             .context("cannot write a dead letter")?;
         Ok(())
@@ -369,7 +436,7 @@ impl<'a> Term<'a> {
     fn confirm_ends(&mut self) {
         for partition in self.pipeline.stragglers() {
             let next = self.lanes[partition as usize].next_offset;
-            let bounds = self.lead.log.bounds(place(partition));
+            let bounds = self.lead.log.bounds(self.place(partition));
             if !bounds.is_ok_and(|bounds| next.max(bounds.start) >= bounds.end) {
                 self.pipeline.not_at_end(partition);
             }
@@ -379,6 +446,7 @@ impl<'a> Term<'a> {
     /// Stops reading partitions that are far ahead of the others, and goes on when the others have come.
     fn balance(&mut self) -> Result<(), End> {
         let limit = self.lead.config.waiting_max;
+        let partitions = self.partitions();
         for (partition, lane) in (0_u32..).zip(&mut self.lanes) {
             let waiting = self.pipeline.merge().waiting(partition);
             if lane.halted
@@ -390,9 +458,9 @@ impl<'a> Term<'a> {
             lane.paused = !lane.paused;
             lane.moved_at = Instant::now();
             let outcome = if lane.paused {
-                self.consumer.pause(place(partition))
+                self.consumer.pause(place(partition, partitions))
             } else {
-                self.consumer.resume(place(partition))
+                self.consumer.resume(place(partition, partitions))
             };
             outcome.context("cannot pause or resume a partition")?;
         }
@@ -401,7 +469,7 @@ impl<'a> Term<'a> {
 
     fn write_if_due(&mut self) -> Result<(), End> {
         let interval = self.pipeline.interval();
-        if !interval.transitions.is_empty() {
+        if !interval.transitions.is_empty() || !interval.answers.is_empty() {
             self.changed_at.get_or_insert_with(Instant::now);
         }
         let is_full = interval.messages >= INTERVAL_MESSAGES;
@@ -470,7 +538,7 @@ impl<'a> Term<'a> {
     /// Learns how far the log is, and notices a reader that is stuck.
     fn look(&mut self) -> anyhow::Result<()> {
         for partition in 0..self.lanes.len() as u32 {
-            let place = place(partition);
+            let place = self.place(partition);
             // A log that does not answer is not the reader's fault.
             let Ok(bounds) = self.lead.log.bounds(place) else {
                 self.lanes
@@ -478,11 +546,15 @@ impl<'a> Term<'a> {
                     .for_each(|lane| lane.moved_at = Instant::now());
                 return Ok(());
             };
+            let name = match place.topic.name {
+                name if name == COMMANDS.name => name.to_owned(),
+                _ => partition.to_string(),
+            };
             let lane = &mut self.lanes[partition as usize];
             let lag = bounds
                 .end
                 .saturating_sub(lane.next_offset.max(bounds.start));
-            metrics::gauge!("forewarn_alerter_lag_records", "partition" => partition.to_string())
+            metrics::gauge!("forewarn_alerter_lag_records", "partition" => name.clone())
                 .set(lag as f64);
             if lag == 0 {
                 // The client tells each end once; this is for those after which the log did not answer.
@@ -497,7 +569,7 @@ impl<'a> Term<'a> {
                     lane.moved_at.elapsed()
                 );
             }
-            if lag > 0 {
+            if lag > 0 && partition < self.partitions() {
                 // How far behind the log's time is shows only at its other end.
                 let newest = &mut self.newest;
                 let tail = bounds.end - 1..bounds.end;
@@ -514,11 +586,51 @@ impl<'a> Term<'a> {
     }
 }
 
-fn place(partition: u32) -> Place {
-    Place {
-        topic: &ANOMALY_PREDICTIONS,
-        partition,
+/// Where the records of a lane are, if there are so many partitions.
+fn place(lane: u32, partitions: u32) -> Place {
+    if lane == partitions {
+        Place {
+            topic: &COMMANDS,
+            partition: 0,
+        }
+    } else {
+        Place {
+            topic: &ANOMALY_PREDICTIONS,
+            partition: lane,
+        }
     }
+}
+
+fn append_tick(appender: &dyn Appender, log: LogId) -> Result<(), AppendError> {
+    let genesis = false;
+    let tick = Command::from_tick(Tick { log, genesis }).seal(None, None);
+    appender.append(&COMMANDS, Some(0), None, tick).map(drop)
+}
+
+/// Which history `commands` is: as its oldest tick says, or, where all of them have expired, as the checkpoint does; the
+/// first alerter ever mints it.
+fn identity(log: &dyn Log, appender: &dyn Appender, pipeline: &Pipeline) -> anyhow::Result<LogId> {
+    let place = Place {
+        topic: &COMMANDS,
+        partition: 0,
+    };
+    if let Some(found) = log_id(log, place)? {
+        return Ok(found);
+    }
+    let merge = pipeline.merge();
+    if let Some(lane) = merge.commands()
+        && let Some(known) = merge.log_of(lane)
+        && let Some(next) = merge.next_offsets().get(lane as usize)
+        && log.bounds(place)?.end >= *next
+    {
+        return Ok(known);
+    }
+    let ids = mint_on::<Command>(log, appender).map_err(|error| match error {
+        RunError::Bus(error) => anyhow::Error::new(error),
+        RunError::Append(error) => anyhow::Error::new(error),
+        other => anyhow::Error::new(other),
+    })?;
+    ids.first().copied().context("`commands` has no partition")
 }
 
 /// A record as a message, or why it is none.
@@ -543,7 +655,52 @@ pub fn decode(record: &Record) -> Result<Message, (DeadReason, DecodeError)> {
         offset: record.offset,
         log_time: record.log_time,
         src,
-        prediction,
+        said: Said::Prediction(prediction),
+    })
+}
+
+/// A record of `commands` as a message in this lane, or why it is none. `log` is the identity of the topic's history; what
+/// is for others, or known to nobody, says nothing here: the trainer sets aside what nobody can read.
+pub fn decode_command(
+    record: &Record,
+    log: LogId,
+    lane: u32,
+) -> Result<Message, (DeadReason, DecodeError)> {
+    let pairs = record
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_slice()));
+    let headers = Headers::from_pairs(pairs).ok();
+    let concerned = headers.filter(|headers| {
+        matches!(
+            Audience::of(&headers.schema),
+            Some(Audience::Alerter | Audience::Clock)
+        )
+    });
+    let mut found = log;
+    let said = match concerned {
+        None => Said::Nothing,
+        Some(headers) => match Command::decode(&headers, &record.body)
+            .map_err(|error| (DeadReason::Body, error))?
+        {
+            Command::Acknowledge(command) => Said::Acknowledge(command),
+            Command::Resolve(command) => Said::Resolve(command),
+            Command::Train(_) => Said::Nothing,
+            Command::Tick(tick) => {
+                // Two may have minted at once; the first counts for both, and is what `log` says.
+                if !tick.genesis {
+                    found = tick.log;
+                }
+                Said::Nothing
+            }
+        },
+    };
+    Ok(Message {
+        partition: lane,
+        offset: record.offset,
+        log_time: record.log_time,
+        src: Src::root(found, record.place.partition, record.offset),
+        said,
     })
 }
 

@@ -14,8 +14,8 @@ use forewarn_types::{LogTime, id};
 use serde::Serialize;
 
 use crate::pipeline::Interval;
-use crate::rows::{self, AlertRow, DecisionRow, HistoryRow};
-use crate::{Decision, Receiver, Transition};
+use crate::rows::{self, AlertRow, CommandRow, DecisionRow, HistoryRow};
+use crate::{Answer, Decision, Receiver, Transition};
 
 /// The right to be the active alerter, with the place to go on from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,6 +176,7 @@ impl Ledger {
             save_alerts(&transaction, transitions).await?;
             save_deliveries(&transaction, transitions, commit.receivers).await?;
         }
+        save_answers(&transaction, &commit.interval.answers).await?;
         save_decisions(&transaction, &commit.interval.decisions).await?;
         guarded_commit(transaction).await?;
         session.give_back();
@@ -273,7 +274,7 @@ async fn save_alerts(
     with_rows(transaction, upsert, &active).await?;
     let history: Vec<HistoryRow> = transitions.iter().map(HistoryRow::from).collect();
     let columns = "alert_id, sequence, ordinal, from_state, to_state, severity, title, reason, details, ts, logged_at, \
-        notify, src";
+        notify, src, actor, message, command_id";
     let append = format!(
         "INSERT INTO alert_history ({columns}) \
          SELECT {columns} FROM json_populate_recordset(NULL::alert_history, $1) ORDER BY ordinal"
@@ -322,6 +323,28 @@ async fn save_deliveries(
         FROM json_populate_recordset(NULL::deliveries, $1)";
     with_rows(transaction, append, &deliveries).await?;
     with_rows(transaction, supersede, &deliveries).await
+}
+
+/// After the transitions, which are what an alert is known by.
+async fn save_answers(
+    transaction: &Transaction<'_>,
+    answers: &[Answer],
+) -> Result<(), ClientError> {
+    let known = "SELECT 1 FROM alert_history JOIN alerts USING (alert_id) \
+        WHERE alert_id = $1 AND tenant = $2 AND ordinal <= $3 LIMIT 1";
+    let mut rows = Vec::with_capacity(answers.len());
+    for answer in answers {
+        let ordinal = i64::try_from(answer.ordinal).unwrap_or(i64::MAX);
+        let statement = transaction.prepare_cached(known).await?;
+        let found = transaction
+            .query_opt(&statement, &[&answer.alert_id, &answer.tenant, &ordinal])
+            .await?;
+        rows.push(CommandRow::new(answer, found.is_some()));
+    }
+    // The machine knows the last commands only; whoever is asked again after that keeps to the first answer.
+    let append = "INSERT INTO alert_commands \
+        SELECT * FROM json_populate_recordset(NULL::alert_commands, $1) ON CONFLICT (command_id) DO NOTHING";
+    with_rows(transaction, append, &rows).await
 }
 
 async fn save_decisions(

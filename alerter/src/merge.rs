@@ -6,23 +6,44 @@
 //! newest. That is a decision, not a fact of the log: it is recorded with the number of messages that had passed, is
 //! committed with the interval, and a replay takes it from the record ([`Merge::replay`]).
 //!
+//! `commands` is one more lane behind the partitions ([`Merge::with_commands`]): what a person decides takes effect where
+//! its log time stands among theirs. The active alerter itself ticks there. That clock runs on when everything else stands
+//! still, so it never makes a partition count as being behind.
+//!
 //! Repetitions (a stage that started from its checkpoint says again what it had said) are dropped by `src`.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use forewarn_bus::{RestoreError, decode_state, encode_state};
-use forewarn_messages::Prediction;
+use forewarn_messages::{AlertCommand, Prediction};
 use forewarn_types::{LogId, LogTime, Src};
 use serde::{Deserialize, Serialize};
 
 /// How far a partition must be behind the newest to be left out: ticks come every second, so its writer is gone.
 pub const LEAVE_OUT: Duration = Duration::from_secs(30);
 
+/// What a record says to the alerter.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all of them are predictions"
+)]
+pub enum Said {
+    /// By the predictor.
+    Prediction(Prediction),
+    /// By a person: this alert is being looked after.
+    Acknowledge(AlertCommand),
+    /// By a person: this alert is over.
+    Resolve(AlertCommand),
+    /// Nothing but that time has passed on `commands`: a tick, or what is for others.
+    Nothing,
+}
+
 /// A record of one partition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
-    /// Where it was.
+    /// Where it was: of `anomaly_predictions`, or [`Merge::commands`].
     pub partition: u32,
     /// Where it was.
     pub offset: u64,
@@ -31,7 +52,7 @@ pub struct Message {
     /// What caused it.
     pub src: Src,
     /// What it says.
-    pub prediction: Prediction,
+    pub said: Said,
 }
 
 /// A partition was left out of the order, or came back.
@@ -41,7 +62,7 @@ pub struct Decision {
     pub number: u64,
     /// How many messages had passed.
     pub passed: u64,
-    /// Which partition.
+    /// Which partition; one more than there are is `commands`.
     pub partition: u32,
     /// Left out from here on, or back.
     pub left_out: bool,
@@ -81,6 +102,8 @@ pub enum MergeError {
 #[derive(Debug)]
 pub struct Merge {
     lanes: Vec<Lane>,
+    /// The lane of `commands`, the last one.
+    commands: Option<u32>,
     /// Messages that passed, and decisions taken, since the beginning of the log.
     passed: u64,
     decided: u64,
@@ -102,6 +125,8 @@ struct Lane {
     reached: Option<LogTime>,
     at_end: bool,
     left_out: bool,
+    /// Nothing more will ever come.
+    is_complete: bool,
     progress: Progress,
 }
 
@@ -124,7 +149,10 @@ struct Checkpoint {
     lanes: Vec<(Progress, bool)>,
 }
 
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
+
+/// As it was before `commands` had a lane.
+const FORMAT_WITHOUT_COMMANDS: u16 = 1;
 
 impl Merge {
     /// Begins at the start of `partitions` partitions.
@@ -132,6 +160,7 @@ impl Merge {
     pub fn new(partitions: u32) -> Self {
         Self {
             lanes: (0..partitions).map(|_| Lane::default()).collect(),
+            commands: None,
             passed: 0,
             decided: 0,
             fresh: Vec::new(),
@@ -148,6 +177,20 @@ impl Merge {
             script: Some(decisions.into()),
             ..Self::new(partitions)
         }
+    }
+
+    /// The same with a lane for `commands`.
+    #[must_use]
+    pub fn with_commands(mut self) -> Self {
+        self.commands = u32::try_from(self.lanes.len()).ok();
+        self.lanes.push(Lane::default());
+        self
+    }
+
+    /// The lane of `commands`, if there is one.
+    #[must_use]
+    pub fn commands(&self) -> Option<u32> {
+        self.commands
     }
 
     /// Takes in the next record of a partition, and says whether it is new.
@@ -181,8 +224,10 @@ impl Merge {
             .map_or(message.log_time, |reached| reached.max(message.log_time));
         lane.reached = Some(reached);
         message.log_time = reached;
-        self.newest = self.newest.max(Some(reached));
-        self.origin.get_or_insert(reached);
+        if Some(message.partition) != self.commands {
+            self.newest = self.newest.max(Some(reached));
+            self.origin.get_or_insert(reached);
+        }
         let (partition, was_left_out) = (message.partition, lane.left_out);
         lane.waiting.push_back(message);
         if was_left_out && self.script.is_none() {
@@ -197,6 +242,15 @@ impl Merge {
     /// If the partition is not among those that the merge was made for.
     pub fn at_end(&mut self, partition: u32) {
         self.lanes[partition as usize].at_end = true;
+    }
+
+    /// Nothing more will come in this partition than what has been pushed: for a replay, which has read all of it, while its
+    /// writer may be about to go on.
+    ///
+    /// # Panics
+    /// If the partition is not among those that the merge was made for.
+    pub fn complete(&mut self, partition: u32) {
+        self.lanes[partition as usize].is_complete = true;
     }
 
     /// Partitions that [`Merge::next`] would leave out if they were in the way: the caller makes sure that the reader
@@ -240,7 +294,10 @@ impl Merge {
             // has nothing waiting could still bring something before the head unless it has reached a later moment.
             let blocks = |(index, lane): &(usize, &Lane)| {
                 let is_before = |reached| (reached, *index) <= (log_time, chosen);
-                !lane.left_out && lane.waiting.is_empty() && lane.reached.is_none_or(is_before)
+                !lane.left_out
+                    && !lane.is_complete
+                    && lane.waiting.is_empty()
+                    && lane.reached.is_none_or(is_before)
             };
             let blocking: Vec<usize> = self
                 .lanes
@@ -266,6 +323,12 @@ impl Merge {
         std::mem::take(&mut self.fresh)
     }
 
+    /// The identity of a partition's history, if it is known.
+    #[must_use]
+    pub fn log_of(&self, partition: u32) -> Option<LogId> {
+        self.lanes.get(partition as usize)?.progress.log
+    }
+
     /// Messages of a partition that came and have not passed.
     #[must_use]
     pub fn waiting(&self, partition: u32) -> usize {
@@ -274,7 +337,7 @@ impl Merge {
             .map_or(0, |lane| lane.waiting.len())
     }
 
-    /// The newest moment that any partition has reached.
+    /// The newest moment that any partition has reached, but for `commands`.
     #[must_use]
     pub fn newest(&self) -> Option<LogTime> {
         self.newest
@@ -324,8 +387,11 @@ impl Merge {
     /// # Errors
     /// [`RestoreError`] when the bytes are no snapshot of this format, or of another number of partitions.
     pub fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
-        let checkpoint: Checkpoint = decode_state(snapshot)?;
-        if checkpoint.format != FORMAT {
+        let mut checkpoint: Checkpoint = decode_state(snapshot)?;
+        if checkpoint.format == FORMAT_WITHOUT_COMMANDS && self.commands.is_some() {
+            // Nobody was heard there yet, so its lane begins where the topic does.
+            checkpoint.lanes.push((Progress::default(), false));
+        } else if checkpoint.format != FORMAT {
             return Err(RestoreError(format!(
                 "format {}, this program writes {FORMAT}",
                 checkpoint.format
@@ -344,17 +410,21 @@ impl Merge {
         self.newest = checkpoint
             .lanes
             .iter()
-            .filter_map(|(progress, _)| progress.reached)
+            .zip(0_u32..)
+            .filter(|(_, partition)| Some(*partition) != self.commands)
+            .filter_map(|((progress, _), _)| progress.reached)
             .max();
         self.fresh.clear();
-        let lane = |(progress, left_out): (Progress, bool)| Lane {
-            seen: progress.done,
-            reached: progress.reached,
-            left_out,
-            progress,
-            ..Lane::default()
-        };
-        self.lanes = checkpoint.lanes.into_iter().map(lane).collect();
+        for (lane, (progress, left_out)) in self.lanes.iter_mut().zip(checkpoint.lanes) {
+            *lane = Lane {
+                seen: progress.done,
+                reached: progress.reached,
+                left_out,
+                is_complete: lane.is_complete,
+                progress,
+                ..Lane::default()
+            };
+        }
         Ok(())
     }
 
@@ -424,10 +494,10 @@ mod tests {
             offset,
             log_time: LogTime(log_time),
             src: Src::root(log(partition), partition, position),
-            prediction: Prediction::Tick(Tick {
+            said: Said::Prediction(Prediction::Tick(Tick {
                 log: log(partition),
                 genesis: false,
-            }),
+            })),
         }
     }
 
@@ -519,6 +589,63 @@ mod tests {
         assert_eq!(drain(&mut merge), []);
         push(&mut merge, message(0, 2, 2, 40_000));
         assert_eq!(drain(&mut merge).len(), 3);
+    }
+
+    #[test]
+    fn a_command_passes_at_its_moment_and_its_clock_leaves_nobody_behind() {
+        let mut merge = Merge::new(2).with_commands();
+        assert_eq!(merge.commands(), Some(2));
+        push(&mut merge, message(2, 0, 0, 15));
+        push(&mut merge, message(0, 0, 0, 10));
+        push(&mut merge, message(1, 0, 0, 15));
+        push(&mut merge, message(0, 1, 1, 20));
+        // At equal moments it comes behind the partitions, of which the second may still bring something at 15.
+        assert_eq!(drain(&mut merge), [(0, 10, 0), (1, 15, 0)]);
+        push(&mut merge, message(1, 1, 1, 20));
+        assert_eq!(drain(&mut merge), [(2, 15, 0)]);
+        // Time goes on there alone: nobody else is behind for that.
+        push(&mut merge, message(2, 1, 1, 1_000_000));
+        (0..3).for_each(|partition| merge.at_end(partition));
+        assert_eq!(drain(&mut merge), [(0, 20, 1)]);
+        assert_eq!(
+            (merge.stragglers(), merge.take_decisions()),
+            (vec![], vec![])
+        );
+        assert_eq!(merge.newest(), Some(LogTime(20)));
+    }
+
+    #[test]
+    fn without_a_clock_commands_are_left_out_like_any_other() {
+        let mut merge = Merge::new(1).with_commands();
+        push(&mut merge, message(1, 0, 0, 1_000));
+        push(&mut merge, message(0, 0, 0, 31_001));
+        merge.at_end(1);
+        assert_eq!(drain(&mut merge), [(1, 1_000, 0), (0, 31_001, 0)]);
+        assert_eq!(merge.take_decisions().len(), 1);
+        // Whoever has read all of it knows that nothing comes.
+        let mut merge = Merge::replay(1, Vec::new()).with_commands();
+        push(&mut merge, message(0, 0, 0, 31_001));
+        assert_eq!(drain(&mut merge), []);
+        merge.complete(1);
+        assert_eq!(drain(&mut merge), [(0, 31_001, 0)]);
+    }
+
+    #[test]
+    fn a_checkpoint_from_before_there_were_commands_goes_on() {
+        let mut merge = Merge::new(1);
+        push(&mut merge, message(0, 7, 7, 10));
+        assert_eq!(drain(&mut merge), [(0, 10, 7)]);
+        let mut old: Checkpoint = decode_state(&merge.snapshot()).expect("it is one");
+        old.format = FORMAT_WITHOUT_COMMANDS;
+        let mut restored = Merge::new(1).with_commands();
+        restored
+            .restore(&encode_state(&old))
+            .expect("it can be read");
+        assert_eq!(restored.next_offsets(), [8, 0]);
+        assert_eq!(
+            (restored.log_of(0), restored.log_of(1)),
+            (Some(log(0)), None)
+        );
     }
 
     #[test]

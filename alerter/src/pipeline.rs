@@ -6,7 +6,10 @@ use forewarn_bus::{RestoreError, decode_state, encode_state};
 use forewarn_rules::RuleSet;
 use forewarn_types::LogTime;
 
-use crate::{Decision, Machine, MachineConfig, Merge, MergeError, Message, Transition};
+use crate::merge::Said;
+use crate::{
+    Answer, Decision, Deed, Machine, MachineConfig, Merge, MergeError, Message, Transition,
+};
 
 /// From records of all partitions to transitions.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub struct Pipeline {
 pub struct Interval {
     /// Of all alerts, in their order.
     pub transitions: Vec<Transition>,
+    /// What commands came to, in their order.
+    pub answers: Vec<Answer>,
     /// Of the merge.
     pub decisions: Vec<Decision>,
     /// Messages that passed.
@@ -34,7 +39,7 @@ impl Pipeline {
     #[must_use]
     pub fn new(partitions: u32, rules: Arc<RuleSet>, config: MachineConfig) -> Self {
         Self {
-            merge: Merge::new(partitions),
+            merge: Merge::new(partitions).with_commands(),
             machine: Machine::new(rules, config),
             interval: Interval::default(),
         }
@@ -49,7 +54,7 @@ impl Pipeline {
         decisions: Vec<Decision>,
     ) -> Self {
         Self {
-            merge: Merge::replay(partitions, decisions),
+            merge: Merge::replay(partitions, decisions).with_commands(),
             ..Self::new(partitions, rules, config)
         }
     }
@@ -65,6 +70,13 @@ impl Pipeline {
     /// See [`Merge::at_end`].
     pub fn at_end(&mut self, partition: u32) {
         self.merge.at_end(partition);
+    }
+
+    /// All commands that there are have been pushed. See [`Merge::complete`].
+    pub fn no_more_commands(&mut self) {
+        if let Some(lane) = self.merge.commands() {
+            self.merge.complete(lane);
+        }
     }
 
     /// See [`Merge::stragglers`].
@@ -88,10 +100,23 @@ impl Pipeline {
             passed += 1;
             self.interval.messages += 1;
             self.interval.log_time = self.interval.log_time.max(Some(message.log_time));
-            let transitions =
-                self.machine
-                    .apply(&message.prediction, message.log_time, message.src);
+            let (log_time, src) = (message.log_time, message.src);
+            let (transitions, answer) = match &message.said {
+                Said::Prediction(prediction) => {
+                    (self.machine.apply(prediction, log_time, src), None)
+                }
+                Said::Acknowledge(command) => {
+                    self.machine
+                        .command(Deed::Acknowledge, command, log_time, src)
+                }
+                Said::Resolve(command) => {
+                    self.machine.command(Deed::Resolve, command, log_time, src)
+                }
+                // Timers belong to the time of `anomaly_predictions`, whether people decide anything or not.
+                Said::Nothing => (Vec::new(), None),
+            };
             self.interval.transitions.extend(transitions);
+            self.interval.answers.extend(answer);
         }
         self.interval.decisions.extend(self.merge.take_decisions());
         passed

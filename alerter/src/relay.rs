@@ -110,7 +110,7 @@ pub async fn publish(postgres: &Postgres, appender: &dyn Appender) -> Result<usi
 
 const UNPUBLISHED: &str = "SELECT h.ordinal, h.alert_id, h.sequence, a.rule, a.tenant, a.resource, a.subject, h.from_state, \
     h.to_state, h.severity, h.title, (EXTRACT(epoch FROM h.logged_at) * 1000)::bigint, \
-    (EXTRACT(epoch FROM h.ts) * 1000)::bigint \
+    (EXTRACT(epoch FROM h.ts) * 1000)::bigint, h.actor, h.message, h.command_id \
     FROM alert_history h JOIN alerts a USING (alert_id) WHERE NOT h.published ORDER BY h.ordinal LIMIT $1";
 
 fn read(row: &Row) -> Result<(i64, AlertTransition), RelayError> {
@@ -138,6 +138,9 @@ fn read(row: &Row) -> Result<(i64, AlertTransition), RelayError> {
         title: row.get(10),
         log_time: LogTime(row.get(11)),
         step_end: EventTime(row.get(12)),
+        actor: row.get(13),
+        message: row.get(14),
+        command_id: row.get(15),
     };
     Ok((ordinal, transition))
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{Decision, Transition};
+use crate::{Answer, Decision, Deed, Outcome, Transition};
 
 /// Row of `alerts`: the alert as of its last transition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,6 +88,9 @@ pub struct HistoryRow {
     pub logged_at: Timestamp,
     pub notify: bool,
     pub src: String,
+    pub actor: Option<String>,
+    pub message: Option<String>,
+    pub command_id: Option<Uuid>,
 }
 
 impl From<&Transition> for HistoryRow {
@@ -106,8 +109,99 @@ impl From<&Transition> for HistoryRow {
             logged_at: transition.log_time.into(),
             notify: transition.notify,
             src: transition.src.to_string(),
+            actor: transition.by.as_ref().map(|by| text(&by.actor)),
+            message: transition
+                .by
+                .as_ref()
+                .and_then(|by| by.message.as_deref())
+                .map(text),
+            command_id: transition.by.as_ref().map(|by| by.command_id),
         }
     }
+}
+
+/// Row of `alert_commands`: what a command came to. Whoever sent it waits for this row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the migration comments every column")]
+pub struct CommandRow {
+    pub command_id: Uuid,
+    pub tenant: String,
+    pub alert_id: Uuid,
+    pub deed: String,
+    pub actor: String,
+    pub message: Option<String>,
+    pub outcome: String,
+    pub sequence: Option<i64>,
+    pub detail: Option<String>,
+    pub logged_at: Timestamp,
+    pub src: String,
+}
+
+impl CommandRow {
+    /// `is_known`: whether the alert had begun when the command's turn came, active or not ([`is_known`]).
+    #[must_use]
+    pub fn new(answer: &Answer, is_known: bool) -> Self {
+        let verb = match answer.deed {
+            Deed::Acknowledge => "acknowledged",
+            Deed::Resolve => "resolved",
+        };
+        let (outcome, sequence, detail) = match (&answer.outcome, answer.deed) {
+            (Outcome::Done { sequence }, _) => ("done", Some(*sequence), None),
+            (Outcome::Already { actor, at }, _) => (
+                "already",
+                None,
+                Some(format!(
+                    "already {verb} by {actor} at {}",
+                    Timestamp::from(*at)
+                )),
+            ),
+            (Outcome::NotActive, _) if !is_known => {
+                ("unknown", None, Some("there is no such alert".to_owned()))
+            }
+            (Outcome::NotActive, Deed::Acknowledge) => (
+                "over",
+                None,
+                Some("it is resolved, and an acknowledgement does not bring it back".to_owned()),
+            ),
+            (Outcome::NotActive, Deed::Resolve) => {
+                ("already", None, Some("it is resolved already".to_owned()))
+            }
+        };
+        Self {
+            command_id: answer.by.command_id,
+            tenant: text(&answer.tenant),
+            alert_id: answer.alert_id,
+            deed: answer.deed.as_str().to_owned(),
+            actor: text(&answer.by.actor),
+            message: answer.by.message.as_deref().map(text),
+            outcome: outcome.to_owned(),
+            sequence,
+            detail: detail.as_deref().map(text),
+            logged_at: answer.log_time.into(),
+            src: answer.src.to_string(),
+        }
+    }
+}
+
+/// Whether a command's alert had begun when the command's turn came. The ledger asks its own table the same.
+#[must_use]
+pub fn is_known(answer: &Answer, transitions: &[Transition]) -> bool {
+    transitions.iter().any(|transition| {
+        transition.alert_id == answer.alert_id
+            && transition.resource.tenant == answer.tenant
+            && transition.ordinal <= answer.ordinal
+    })
+}
+
+/// What commands came to, by id: the first answer counts.
+#[must_use]
+pub fn commands(answers: &[Answer], transitions: &[Transition]) -> BTreeMap<Uuid, CommandRow> {
+    let mut rows = BTreeMap::new();
+    for answer in answers {
+        rows.entry(answer.by.command_id)
+            .or_insert_with(|| CommandRow::new(answer, is_known(answer, transitions)));
+    }
+    rows
 }
 
 /// Row of `alerter_decisions`.

@@ -103,6 +103,8 @@ impl Probe {
         };
         row.get::<_, Vec<i64>>(0)
             .into_iter()
+            // Behind the partitions stands `commands`.
+            .take(self.partitions as usize)
             .map(|next| Ok(u64::try_from(next)?))
             .collect()
     }

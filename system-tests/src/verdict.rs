@@ -272,7 +272,7 @@ fn postgres(
     let mut report = Report::default();
     let (rows, transitions) = (
         expected.ledger().canonical(),
-        judge::expected_alerts(&expected.transitions),
+        judge::expected_alerts(&expected.transitions, &expected.answers),
     );
     let _ = eventually("PostgreSQL holds what it must", patience, || {
         world.supervise()?;

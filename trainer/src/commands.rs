@@ -8,7 +8,7 @@ use forewarn_bus::{
     Appender, Batch, FollowOptions, Log, Observe, Place, Reading, Record, RunError, Setback, Sink,
     Start, StopFlag, Subscription, Taken, Unreadable, follow,
 };
-use forewarn_messages::{Body, COMMANDS, Command, DEAD_LETTERS, DeadReason};
+use forewarn_messages::{Audience, Body, COMMANDS, Command, DEAD_LETTERS, DeadReason};
 use forewarn_store::Retry;
 use forewarn_store::orders::Order;
 use tokio::runtime::Handle;
@@ -17,6 +17,9 @@ use crate::desk::{Desk, NotTaken};
 
 /// The group of readers.
 const GROUP: &str = "trainer";
+
+/// Records that are looked through at once: a trainer that was away for a day finds its ticks.
+const BATCH: usize = 500;
 
 /// How long a dead letter may take to be acknowledged, and a row to be written.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -49,9 +52,9 @@ pub(crate) fn obey(
         instance: instance.to_owned(),
         topics: vec![&COMMANDS],
     });
-    // One at a time: commands are rare, and then no batch is half done.
+    // Most records are ticks. Orders are rare, and one that is met again is the same row, so a batch may be half done.
     let options = FollowOptions {
-        max_records: 1,
+        max_records: BATCH,
         ..FollowOptions::new(GROUP)
     };
     follow(log, &reading, &mut reader, &options, stop, observe)
@@ -71,10 +74,16 @@ impl Sink for Commands {
 
     fn take(&mut self, batch: &Batch) -> Result<Taken, Setback> {
         for record in &batch.records {
-            let command = record
-                .headers()
-                .and_then(|headers| record.body::<Command>(&headers));
-            match command {
+            let headers = record.headers();
+            // What is for others is passed over, be it of a version that this program cannot read.
+            let audience = headers
+                .as_ref()
+                .map(|headers| Audience::of(&headers.schema));
+            if matches!(audience, Ok(Some(Audience::Alerter | Audience::Clock))) {
+                continue;
+            }
+            match headers.and_then(|headers| record.body::<Command>(&headers)) {
+                Ok(Command::Acknowledge(_) | Command::Resolve(_) | Command::Tick(_)) => {}
                 Ok(Command::Train(train)) => self.order(Order {
                     command: train.command_id,
                     tenant: train.tenant,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::people::By;
 use super::{Timer, Work, words};
 
 /// What an alert is about, apart from the resource: there is one active alert per finding and resource.
@@ -121,6 +122,8 @@ pub struct Transition {
     pub backfill: bool,
     /// Whether people are told.
     pub notify: bool,
+    /// The person who brought it about, where it was one.
+    pub by: Option<By>,
     /// The record that caused it.
     pub src: Src,
 }
@@ -129,6 +132,7 @@ impl Transition {
     /// As it is published on `alert_events`.
     #[must_use]
     pub fn message(&self) -> AlertTransition {
+        let by = self.by.clone();
         AlertTransition {
             alert_id: self.alert_id,
             sequence: self.sequence,
@@ -141,6 +145,9 @@ impl Transition {
             title: self.title.clone(),
             log_time: self.log_time,
             step_end: self.step_end,
+            command_id: by.as_ref().map(|by| by.command_id),
+            actor: by.as_ref().map(|by| by.actor.clone()),
+            message: by.and_then(|by| by.message),
         }
     }
 }
@@ -148,7 +155,7 @@ impl Transition {
 /// What is remembered of an alert until its cooldown is over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Alert {
-    id: Uuid,
+    pub(super) id: Uuid,
     pub(super) rule: String,
     pub(super) state: AlertState,
     pub(super) severity: Severity,
@@ -157,7 +164,7 @@ pub(super) struct Alert {
     opened_at: Option<LogTime>,
     prediction: Option<Uuid>,
     reopened: u32,
-    backfill: bool,
+    pub(super) backfill: bool,
     /// Log time of its last transition.
     pub(super) changed_at: LogTime,
     /// What receivers think it is.
@@ -247,7 +254,7 @@ impl Work<'_> {
         if stands {
             alert.opened_at = alert.opened_at.or(Some(self.now));
         }
-        if say.to != AlertState::Resolved {
+        if stands {
             alert.headline.clone_from(&say.headline);
         }
         let notify = !say.backfill && self.has_to_be_told(&alert, say.to, say.severity);
@@ -283,8 +290,10 @@ impl Work<'_> {
             reopened: alert.reopened,
             backfill: say.backfill,
             notify,
+            by: self.by.clone(),
             src: self.src,
         });
+        self.overtake(finding, say.to);
         if say.to == AlertState::Resolved && alert.cooling.is_none() {
             if self.config.cooldown.is_zero() {
                 return;
@@ -307,6 +316,8 @@ impl Work<'_> {
 
     fn has_to_be_told(&self, alert: &Alert, to: AlertState, severity: Severity) -> bool {
         match to {
+            // Whoever looks after it is not to be told so, and it is no news to the others that it is there.
+            AlertState::Acknowledged => false,
             AlertState::Resolved => alert
                 .believed
                 .is_some_and(|state| state != AlertState::Resolved),

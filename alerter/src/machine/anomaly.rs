@@ -49,13 +49,13 @@ impl Work<'_> {
 
     fn above(&mut self, rule: &Rule, config: &AnomalyRule, verdict: &Verdict, score: f32) {
         let finding = finding(config);
-        let is_active = self.is_active(&finding);
+        let goes_on = self.goes_on(&finding);
         let episode = self
             .resource
             .episodes
             .entry(config.name.clone())
             .or_default();
-        if !is_active && episode.runs.values().all(|run| *run == 0) {
+        if !goes_on && episode.runs.values().all(|run| *run == 0) {
             episode.began = verdict.step_end;
             episode.peak = score;
         }
@@ -63,7 +63,7 @@ impl Work<'_> {
         episode.last_above = episode.last_above.max(verdict.step_end);
         let run = episode.runs.entry(verdict.feature_set.clone()).or_default();
         *run = run.saturating_add(1);
-        if *run < config.consecutive || is_active {
+        if *run < config.consecutive || goes_on {
             return;
         }
         let say = Say {
@@ -82,12 +82,12 @@ impl Work<'_> {
 
     fn below(&mut self, config: &AnomalyRule, verdict: &Verdict) {
         let finding = finding(config);
-        let is_active = self.is_active(&finding);
+        let goes_on = self.goes_on(&finding);
         let Some(episode) = self.resource.episodes.get_mut(&config.name) else {
             return;
         };
         episode.runs.remove(&verdict.feature_set);
-        if !is_active {
+        if !goes_on {
             if episode.runs.is_empty() {
                 self.resource.episodes.remove(&config.name);
             }
@@ -99,6 +99,7 @@ impl Work<'_> {
         let lasted = episode.last_above.since(episode.began);
         let peak = episode.peak;
         self.resource.episodes.remove(&config.name);
+        self.ceased(&finding);
         let details =
             json!({ "peak_score": words::short(peak), "lasted_seconds": lasted.as_secs() });
         self.resolve(

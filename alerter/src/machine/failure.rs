@@ -16,6 +16,9 @@
 //! so, or the alert would come and go with every wobble of the trend. Severity only rises, for the same reason, and so
 //! that whoever was told of the alert is told of its end.
 //! A confirmed failure whose limit nobody has seen reached is over after `recover_after`.
+//!
+//! Acknowledged, or resolved by a person, it has its course all the same: what moves an alert is what it is underneath
+//! (`Work::standing`). So a prediction that was acknowledged and comes true opens the alert again, and is told.
 
 use std::time::Duration;
 
@@ -64,20 +67,11 @@ impl<'a> Work<'a> {
         };
         self.resource.step_end = self.resource.step_end.max(prediction.step_end);
         self.resource.backfill = prediction.backfill;
-        let state = self
-            .resource
-            .alerts
-            .get(&thing.finding())
-            .map(|alert| alert.state);
+        let state = self.standing(&thing.finding());
         match (prediction.state, state) {
-            (PredictionState::Open, None | Some(AlertState::Resolved)) => {
-                self.predict(&thing, prediction)
-            }
+            (PredictionState::Open, None) => self.predict(&thing, prediction),
             (PredictionState::Open, Some(AlertState::Predicted)) => self.worsen(&thing, prediction),
-            (
-                PredictionState::Confirmed,
-                None | Some(AlertState::Resolved | AlertState::Predicted),
-            ) => {
+            (PredictionState::Confirmed, None | Some(AlertState::Predicted)) => {
                 if let Some((rule, config)) = self.owner(&thing, prediction) {
                     self.fail(&thing, rule, config, &Breach::of(prediction));
                 }
@@ -114,18 +108,23 @@ impl<'a> Work<'a> {
         };
         self.resource.step_end = self.resource.step_end.max(change.step_end);
         self.resource.backfill = change.backfill;
+        let finding = thing.finding();
         let alert = self
             .resource
             .alerts
-            .get(&thing.finding())
+            .get(&finding)
             .filter(|alert| alert.is_active());
-        if alert.is_some_and(|alert| alert.rule != change.rule) {
+        let owner = alert.map(|alert| alert.rule.as_str());
+        if owner
+            .or(self.closed_of(&finding))
+            .is_some_and(|owner| owner != change.rule)
+        {
             // Another rule has the alert and gets a condition of its own.
             return;
         }
-        let state = alert.map(|alert| alert.state);
+        let state = self.standing(&finding);
         if !change.holds {
-            if matches!(state, Some(AlertState::Open | AlertState::Acknowledged)) {
+            if state == Some(AlertState::Open) {
                 let details = json!({ "used_share": change.value });
                 self.end(
                     &thing,
@@ -203,7 +202,8 @@ impl<'a> Work<'a> {
 
     fn worsen(&mut self, thing: &Thing, prediction: &FailurePrediction) {
         let finding = thing.finding();
-        let Some(alert) = self.resource.alerts.get(&finding) else {
+        let active = self.resource.alerts.get(&finding);
+        let Some(alert) = active.filter(|alert| alert.is_active()) else {
             return;
         };
         let Some(rule) = self.rules.get(&alert.rule) else {
@@ -304,6 +304,7 @@ impl<'a> Work<'a> {
     fn end(&mut self, thing: &Thing, headline: String, reason: String, details: Value) {
         self.resolve(&thing.finding(), headline, reason, details);
         self.resource.failures.remove(thing);
+        self.ceased(&thing.finding());
         self.wake_thresholds(thing);
     }
 }

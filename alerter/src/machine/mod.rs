@@ -17,12 +17,16 @@
 //!   finds it keeps it, and threshold rules about the same thing stand back until it is over ([`failure`]).
 //! - *silence*: open when a resource is silent, resolved when it sends again.
 //!
+//! People acknowledge and resolve alerts ([`people`]); nothing else does the first, and the second holds until the
+//! condition has ceased.
+//!
 //! An alert that comes back within `cooldown` of its end is the same alert: it reopens without a word, unless it is
 //! worse than what was told, and is told when it is still there at the end of the cooldown. Backfill never notifies.
 
 mod alert;
 mod anomaly;
 mod failure;
+mod people;
 mod silence;
 mod threshold;
 mod words;
@@ -39,6 +43,8 @@ use serde::{Deserialize, Serialize};
 
 use alert::{Alert, Say};
 pub use alert::{Finding, Transition};
+pub use people::{Answer, By, Deed, Outcome};
+use people::{Decisions, People};
 
 /// What the machine's own patience is; rules have theirs.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +80,7 @@ pub struct Machine {
     rules: Arc<RuleSet>,
     config: MachineConfig,
     state: State,
+    people: People,
     /// Set after a start: alerts of rules that are gone have to be closed with the first message.
     is_fresh: bool,
 }
@@ -135,7 +142,10 @@ impl Resource {
 }
 
 /// Raised when an older snapshot cannot be read any more.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
+
+/// As it was before people could decide anything; its number is the first byte of a snapshot.
+const FORMAT_WITHOUT_PEOPLE: u16 = 1;
 
 impl Machine {
     /// A machine that has seen nothing.
@@ -145,6 +155,7 @@ impl Machine {
             rules,
             config,
             state: State::default(),
+            people: People::default(),
             is_fresh: false,
         }
     }
@@ -222,7 +233,7 @@ impl Machine {
     /// Everything needed to go on from here.
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
-        encode_state(&(FORMAT, &self.state))
+        encode_state(&(FORMAT, &self.state, &self.people))
     }
 
     /// Goes on from a snapshot. Rules may have changed since: alerts of rules that are gone are closed.
@@ -230,13 +241,20 @@ impl Machine {
     /// # Errors
     /// [`RestoreError`] when the bytes are no snapshot of this format.
     pub fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
-        let (format, state): (u16, State) = decode_state(snapshot)?;
+        let is_old = snapshot.first() == Some(&(FORMAT_WITHOUT_PEOPLE as u8));
+        let (format, state, people): (u16, State, People) = if is_old {
+            let (_, state) = decode_state::<(u16, State)>(snapshot)?;
+            (FORMAT, state, People::default())
+        } else {
+            decode_state(snapshot)?
+        };
         if format != FORMAT {
             return Err(RestoreError(format!(
                 "format {format}, this program writes {FORMAT}"
             )));
         }
         self.state = state;
+        self.people = people;
         self.is_fresh = true;
         Ok(())
     }
@@ -271,6 +289,7 @@ impl Machine {
         work: impl FnOnce(&mut Work<'_>),
     ) {
         let mut resource = self.state.resources.remove(key).unwrap_or_default();
+        let mut decided = self.people.decided.remove(key).unwrap_or_default();
         work(&mut Work {
             rules: &self.rules,
             config: &self.config,
@@ -280,6 +299,8 @@ impl Machine {
             resource: &mut resource,
             timers: &mut self.state.timers,
             ordinal: &mut self.state.ordinal,
+            decided: &mut decided,
+            by: None,
             out,
         });
         if resource.is_trivial() {
@@ -294,6 +315,9 @@ impl Machine {
             self.state.timers.insert((at, key.clone(), Timer::Forget));
         }
         self.state.resources.insert(key.clone(), resource);
+        if !decided.is_empty() {
+            self.people.decided.insert(key.clone(), decided);
+        }
     }
 
     fn is_of_interest(&self, prediction: &Prediction) -> bool {
@@ -331,6 +355,10 @@ struct Work<'a> {
     resource: &'a mut Resource,
     timers: &'a mut Timers,
     ordinal: &'a mut u64,
+    /// What people have decided about this resource.
+    decided: &'a mut Decisions,
+    /// The person who acts, where it is not the log.
+    by: Option<By>,
     out: &'a mut Vec<Transition>,
 }
 
@@ -382,6 +410,7 @@ impl<'a> Work<'a> {
             forget_at: self.resource.forget_at,
             ..Resource::default()
         };
+        self.decided.clear();
     }
 
     fn close_orphans(&mut self) {
@@ -393,10 +422,13 @@ impl<'a> Work<'a> {
         self.resource
             .episodes
             .retain(|rule, _| rules.get(rule).is_some());
-        let alerts = &self.resource.alerts;
-        self.resource
-            .failures
-            .retain(|thing, _| alerts.get(&thing.finding()).is_some_and(Alert::is_active));
+        self.forget_closed_orphans();
+        let (alerts, decided) = (&self.resource.alerts, &self.decided);
+        self.resource.failures.retain(|thing, _| {
+            let finding = thing.finding();
+            // Whatever was decided about a thing without an alert is that it be closed.
+            alerts.get(&finding).is_some_and(Alert::is_active) || decided.contains_key(&finding)
+        });
     }
 
     fn close_all(&mut self, concerned: impl Fn(&str) -> bool, reason: &str) {
@@ -458,6 +490,8 @@ impl<'a> Work<'a> {
     }
 }
 
+#[cfg(test)]
+mod people_tests;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::script::{RULES, Script, line, rules, src};
 use super::*;
 
 /// Random life of two subjects and a prediction, in the order in which the log would tell it.
-fn messages() -> impl Strategy<Value = Script> {
+pub(super) fn messages() -> impl Strategy<Value = Script> {
     let event = (0_u8..9, 1_i64..90, any::<bool>());
     proptest::collection::vec(event, 1..120).prop_map(|events| {
         let mut script = Script::default();

@@ -41,6 +41,7 @@ impl Work<'_> {
         self.resource.backfill = change.backfill;
         if !change.holds {
             self.resource.held.remove(&place);
+            self.ceased(&finding);
             let headline = words::ceased(config, &change.subject, change.value);
             self.resolve(
                 &finding,
@@ -127,11 +128,11 @@ impl Work<'_> {
         else {
             return;
         };
-        if held.is_due && !self.stands_back(config, subject) {
-            let finding = Finding::Rule {
-                rule: name.to_owned(),
-                subject: subject.to_owned(),
-            };
+        let finding = Finding::Rule {
+            rule: name.to_owned(),
+            subject: subject.to_owned(),
+        };
+        if held.is_due && !self.stands_back(config, subject) && self.closed_of(&finding).is_none() {
             self.tell_held(rule, config, &finding, &held, AlertState::Open, step_end);
         }
     }
@@ -193,7 +194,7 @@ impl Work<'_> {
         }
     }
 
-    fn held_about(&self, thing: &Thing) -> Vec<(String, String)> {
+    pub(super) fn held_about(&self, thing: &Thing) -> Vec<(String, String)> {
         let about = |name: &str, subject: &str| match self.rules.get(name).map(Rule::config) {
             Some(RuleConfig::Threshold(config)) => {
                 thing_of(config, subject).as_ref() == Some(thing)

@@ -8,6 +8,7 @@ use forewarn_types::quantity::{percent, quantity};
 use forewarn_types::{EventTime, FailureKind, PredictionState, ResourceKey};
 
 use super::failure::Thing;
+use super::people::By;
 
 /// A line with the resource in front, unless the user's own words name it already.
 pub(super) fn title(resource: &ResourceKey, headline: &str) -> String {
@@ -223,6 +224,23 @@ pub(super) fn silent(resource: &ResourceKey, rule: &Rule, last_step: EventTime) 
 
 pub(super) fn sends_again() -> String {
     "sends again".to_owned()
+}
+
+/// What a person did, as a line and with what they said.
+pub(super) fn acknowledged(by: &By) -> (String, String) {
+    done("acknowledged", by)
+}
+
+/// The same of an alert that a person resolved.
+pub(super) fn resolved(by: &By) -> (String, String) {
+    done("resolved", by)
+}
+
+fn done(what: &str, by: &By) -> (String, String) {
+    let line = format!("{what} by {}", by.actor);
+    let message = by.message.as_deref();
+    let reason = message.map_or_else(|| line.clone(), |message| format!("{line}: {message}"));
+    (line, reason)
 }
 
 pub(super) fn came_back(times: u32) -> String {

@@ -18,13 +18,13 @@ use forewarn_testkit::servers;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use crate::support::{Database, Endpoint, change, machine, rules, tick, wait};
+use crate::support::{Database, Endpoint, change, pipeline, rules, sealed, tick, wait};
 
 pub(crate) const PARTITIONS: u32 = 4;
 const START: i64 = 1_700_000_000_000;
 
 pub(crate) struct World {
-    kafka: Arc<KafkaLog>,
+    pub(crate) kafka: Arc<KafkaLog>,
     pub(crate) log: LogConfig,
     pub(crate) database: Database,
     receivers: Vec<Receiver>,
@@ -60,7 +60,7 @@ impl World {
         });
         let endpoint = Endpoint::start([]).await;
         let receivers = vec![endpoint.config("hook", "s").build().expect("it is sound")];
-        let pipeline = Pipeline::new(PARTITIONS, rules(), machine());
+        let pipeline = pipeline(PARTITIONS);
         Some(Self {
             kafka: Arc::new(kafka.await.expect("it does not panic")),
             log,
@@ -90,7 +90,7 @@ impl World {
                         (second / 3 / self.every).is_multiple_of(2),
                     )
                 };
-                let envelope = message.prediction.seal(Some(message.src), None);
+                let envelope = sealed(&message);
                 let time = Some(message.log_time);
                 for _ in 0..if repeat { 2 } else { 1 } {
                     appender
@@ -108,7 +108,7 @@ impl World {
         self.flush(appender).await;
     }
 
-    async fn flush(&self, appender: Arc<dyn forewarn_bus::Appender>) {
+    pub(crate) async fn flush(&self, appender: Arc<dyn forewarn_bus::Appender>) {
         let flushed = tokio::task::spawn_blocking(move || appender.flush(Duration::from_secs(20)));
         flushed
             .await
@@ -162,6 +162,24 @@ impl World {
             .iter()
             .map(|line| serde_json::from_str(line).expect("it is such a row"))
             .collect()
+    }
+
+    /// How many there are.
+    pub(crate) async fn dead_letters(&self) -> u64 {
+        let kafka = Arc::clone(&self.kafka);
+        let counted = tokio::task::spawn_blocking(move || {
+            let mut dead = 0;
+            for partition in 0..kafka.partitions(&DEAD_LETTERS).expect("it exists") {
+                let place = Place {
+                    topic: &DEAD_LETTERS,
+                    partition,
+                };
+                let bounds = kafka.bounds(place).expect("Kafka answers");
+                dead += bounds.end - bounds.start;
+            }
+            dead
+        });
+        counted.await.expect("it does not panic")
     }
 
     pub(crate) async fn end(self) {
@@ -340,9 +358,7 @@ async fn what_cannot_be_read_goes_to_the_dead_letters_and_the_rest_goes_on() {
         return;
     };
     let appender = world.kafka.appender().expect("an appender");
-    let mut envelope = tick(0, 0, START)
-        .prediction
-        .seal(Some(tick(0, 0, START).src), None);
+    let mut envelope = sealed(&tick(0, 0, START));
     envelope.headers.schema = "nonsense".into();
     appender
         .append(
@@ -371,21 +387,7 @@ async fn what_cannot_be_read_goes_to_the_dead_letters_and_the_rest_goes_on() {
     })
     .await;
     assert_eq!(world.history().await, expected);
-    let kafka = Arc::clone(&world.kafka);
-    let dead = tokio::task::spawn_blocking(move || {
-        let mut dead = 0;
-        for partition in 0..kafka.partitions(&DEAD_LETTERS).expect("it exists") {
-            let bounds = kafka
-                .bounds(Place {
-                    topic: &DEAD_LETTERS,
-                    partition,
-                })
-                .expect("Kafka answers");
-            dead += bounds.end - bounds.start;
-        }
-        dead
-    });
-    assert_eq!(dead.await.expect("it does not panic"), 2);
+    assert_eq!(world.dead_letters().await, 2);
     lead.end().await;
     world.end().await;
 }

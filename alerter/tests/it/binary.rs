@@ -1,6 +1,6 @@
 //! The program itself: lines on its standard output, and nothing lost or repeated however often it is killed.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use crate::alerter::{PARTITIONS, World};
 use crate::support::wait;
 
 /// A running alerter, killed without a word when dropped.
-struct Program {
+pub(crate) struct Program {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
     /// What it logs.
@@ -17,7 +17,7 @@ struct Program {
 }
 
 impl Program {
-    fn start(config: &std::path::Path) -> Self {
+    pub(crate) fn start(config: &std::path::Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_forewarn-alerter"))
             .arg("--config")
             .arg(config)
@@ -52,7 +52,7 @@ impl Program {
         self.lines.lock().expect("nobody panics with it").clone()
     }
 
-    fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("it is our child").is_none()
     }
 }
@@ -71,7 +71,14 @@ impl Drop for Program {
     }
 }
 
-fn settings(world: &World) -> String {
+/// The program's settings, in a file.
+pub(crate) fn settings(world: &World) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("{}.toml", world.log.topic_prefix));
+    std::fs::write(&path, text(world)).expect("a file");
+    path
+}
+
+fn text(world: &World) -> String {
     format!(
         r#"
         [log]
@@ -105,10 +112,7 @@ async fn killed_at_work_again_and_again_it_tells_everything_once() {
     let Some(mut world) = World::new("kill -9 of the alerter").await else {
         return;
     };
-    let path = std::env::temp_dir().join(format!("{}.toml", world.log.topic_prefix));
-    std::fs::File::create(&path)
-        .and_then(|mut file| file.write_all(settings(&world).as_bytes()))
-        .expect("a file");
+    let path = settings(&world);
 
     // Most records are ticks: it is the reading that is killed, and one worker has to tell all of it in time.
     world.every = 6;

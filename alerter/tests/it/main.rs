@@ -4,5 +4,6 @@ mod alerter;
 mod binary;
 mod ledger;
 mod outbox;
+mod people;
 mod support;
 mod webhook;

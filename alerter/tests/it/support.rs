@@ -10,8 +10,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use forewarn_alerter::{MachineConfig, Message, Pipeline, ReceiverConfig};
-use forewarn_messages::{ConditionChange, Prediction, Tick};
+use forewarn_alerter::{MachineConfig, Message, Pipeline, ReceiverConfig, Said};
+use forewarn_messages::{Body as _, ConditionChange, Envelope, Prediction, Tick};
 use forewarn_rules::{RuleConfig, RuleSet};
 use forewarn_store::postgres::Postgres;
 use forewarn_testkit::database;
@@ -77,8 +77,11 @@ pub(crate) fn machine() -> MachineConfig {
     }
 }
 
+/// Where nobody decides anything.
 pub(crate) fn pipeline(partitions: u32) -> Pipeline {
-    Pipeline::new(partitions, rules(), machine())
+    let mut pipeline = Pipeline::new(partitions, rules(), machine());
+    pipeline.no_more_commands();
+    pipeline
 }
 
 pub(crate) fn log_id(partition: u32) -> LogId {
@@ -120,7 +123,15 @@ fn message(partition: u32, offset: u64, at: i64, prediction: Prediction) -> Mess
         offset,
         log_time: LogTime(at),
         src: Src::root(log_id(partition), partition, offset),
-        prediction,
+        said: Said::Prediction(prediction),
+    }
+}
+
+/// The record that a prediction becomes.
+pub(crate) fn sealed(message: &Message) -> Envelope {
+    match &message.said {
+        Said::Prediction(prediction) => prediction.seal(Some(message.src), None),
+        other => panic!("{other:?} is no prediction"),
     }
 }
 

@@ -1,5 +1,5 @@
 //! The log's identity and its clock: the first record of an empty partition mints its log id, a tick repeats it each
-//! second. Ingestion writes both; everybody else reads them.
+//! second. Ingestion writes both, and on `commands` the active alerter; everybody else reads them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,9 +51,17 @@ const MINTING: Duration = Duration::from_secs(60);
 /// # Errors
 /// [`RunError`] when the log does not answer or does not take the record.
 pub fn mint(log: &dyn Log, appender: &dyn Appender) -> Result<Vec<LogId>, RunError> {
-    let partitions = log.partitions(&SYSTEM_METRICS)?;
+    mint_on::<SystemMetric>(log, appender)
+}
+
+/// The same for another topic through which a clock passes.
+///
+/// # Errors
+/// As for [`mint`].
+pub fn mint_on<B: Ticked>(log: &dyn Log, appender: &dyn Appender) -> Result<Vec<LogId>, RunError> {
+    let partitions = log.partitions(B::TOPIC)?;
     let place = |partition| Place {
-        topic: &SYSTEM_METRICS,
+        topic: B::TOPIC,
         partition,
     };
     let mut empty = Vec::new();
@@ -68,9 +76,9 @@ pub fn mint(log: &dyn Log, appender: &dyn Appender) -> Result<Vec<LogId>, RunErr
                 log: LogId(Uuid::new_v4()),
                 genesis: true,
             };
-            let envelope = SystemMetric::from_tick(tick).seal(None, None);
+            let envelope = B::from_tick(tick).seal(None, None);
             appender
-                .append(&SYSTEM_METRICS, Some(*partition), None, envelope)
+                .append(B::TOPIC, Some(*partition), None, envelope)
                 .map_err(RunError::Append)?;
         }
         appender.flush(MINTING).map_err(RunError::Append)?;

@@ -39,7 +39,7 @@ mod watchdog;
 
 pub use checkpoints::{CheckpointConfig, CheckpointError, Checkpoints, Owner};
 pub use follow::{Batch, FollowOptions, Reading, Setback, Sink, Taken, follow};
-pub use identity::{Ticker, log_id, mint};
+pub use identity::{Ticker, log_id, mint, mint_on};
 pub use intake::Unreadable;
 pub use kafka::{Config, KafkaLog};
 pub use log::{

@@ -32,8 +32,17 @@ pub struct AlertTransition {
     pub title: String,
     /// The log's time of the transition.
     pub log_time: LogTime,
-    /// The step that brought it about.
+    /// The step that brought it about; of what a person decided, the last step of the resource.
     pub step_end: EventTime,
+    /// Who decided it, where a person did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// What they said about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The command by which they did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command_id: Option<Uuid>,
 }
 
 const ALERT_TRANSITION: (&str, u16) = ("alert_transition", 1);

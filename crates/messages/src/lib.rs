@@ -18,7 +18,7 @@ pub use anomaly_predictions::{
     ConditionChange, FailurePrediction, Part, Prediction, SeriesVerdict, Verdict, breach_subject,
     parse_breach_subject,
 };
-pub use commands::{Command, TrainCommand};
+pub use commands::{AlertCommand, Audience, Command, TrainCommand};
 pub use dead_letters::{DeadLetter, DeadReason};
 pub use envelope::{Body, DecodeError, Envelope, Headers, Ticked};
 pub use processed_metrics::{FeatureVector, LimitReading, ProcessedMetric, ResourceChange};

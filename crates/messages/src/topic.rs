@@ -73,10 +73,10 @@ pub const ANOMALY_PREDICTIONS: Topic = Topic {
     partitions: Partitions::AsInput,
 };
 
-/// What people decide. Written by whoever asks on their behalf: api, command line, chat.
+/// What people decide; ticks. Written by whoever asks on their behalf (api, scripts); the ticks by the active alerter.
 pub const COMMANDS: Topic = Topic {
     name: "commands",
-    about: "what people decide: for now, that somebody be trained at once",
+    about: "what people decide: acknowledge or resolve an alert, train somebody at once; ticks",
     key: "what it is about",
     stamped_by_log: true,
     retention: WEEK,

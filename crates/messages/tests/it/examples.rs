@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use expect_test::expect_file;
 use forewarn_messages::{
-    AlertTransition, BatchSample, Body, Command, ConditionChange, DeadLetter, DeadReason,
-    FailurePrediction, FeatureVector, Headers, LimitReading, Part, Prediction, ProcessedMetric,
-    ResourceChange, SampleBatch, SeriesVerdict, SystemMetric, Tick, TrainCommand, Verdict,
+    AlertCommand, AlertTransition, BatchSample, Body, Command, ConditionChange, DeadLetter,
+    DeadReason, FailurePrediction, FeatureVector, Headers, LimitReading, Part, Prediction,
+    ProcessedMetric, ResourceChange, SampleBatch, SeriesVerdict, SystemMetric, Tick, TrainCommand,
+    Verdict,
 };
 use forewarn_types::{
     AlertState, EventTime, FailureKind, Kind, LogId, LogTime, MetricType, PredictionState,
@@ -257,10 +258,27 @@ fn alert_transitions() {
         title: "web-01: /var is full".into(),
         log_time: LOG_TIME,
         step_end: STEP_END,
+        actor: None,
+        message: None,
+        command_id: None,
     };
     check(
         &transition,
         &expect_file!["../../examples/alert_transition.v1.json"],
+    );
+    let acknowledged = AlertTransition {
+        sequence: 3,
+        from: Some(AlertState::Open),
+        to: AlertState::Acknowledged,
+        title: "web-01: acknowledged by ada".into(),
+        actor: Some("ada".into()),
+        message: Some("looking".into()),
+        command_id: Some(Uuid::from_u128(13)),
+        ..transition
+    };
+    check(
+        &acknowledged,
+        &expect_file!["../../examples/alert_transition.acknowledged.v1.json"],
     );
 }
 
@@ -276,6 +294,33 @@ fn commands() {
     check(
         &Command::Train(train),
         &expect_file!["../../examples/train.v1.json"],
+    );
+    let acknowledge = AlertCommand {
+        command_id: Uuid::from_u128(13),
+        tenant: "default".into(),
+        alert_id: Uuid::from_u128(11),
+        actor: "ada".into(),
+        message: Some("looking".into()),
+    };
+    check(
+        &Command::Acknowledge(acknowledge.clone()),
+        &expect_file!["../../examples/acknowledge.v1.json"],
+    );
+    let resolve = AlertCommand {
+        message: None,
+        ..acknowledge
+    };
+    check(
+        &Command::Resolve(resolve),
+        &expect_file!["../../examples/resolve.v1.json"],
+    );
+    let tick = Tick {
+        log: LogId(Uuid::from_u128(7)),
+        genesis: true,
+    };
+    check(
+        &Command::Tick(tick),
+        &expect_file!["../../examples/tick.v1.json"],
     );
 }
 

@@ -41,7 +41,7 @@ fn fields_of_a_newer_minor_writer_are_passed_over() {
 proptest! {
     #[test]
     fn no_bytes_make_reading_panic(
-        schema in "samples|tick|feature_vector|resource_change|verdict|condition_change|failure_prediction|train",
+        schema in "samples|tick|feature_vector|resource_change|verdict|condition_change|failure_prediction|train|acknowledge|resolve",
         body in proptest::collection::vec(any::<u8>(), 0..200),
         name in ".{0,20}",
         value in proptest::collection::vec(any::<u8>(), 0..60),

@@ -4,28 +4,34 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use forewarn_alerter::ledger::Ledger;
-use forewarn_alerter::rows::{self, AlertRow, HistoryRow};
-use forewarn_alerter::{Decision, Transition};
+use forewarn_alerter::rows::{self, AlertRow, CommandRow, HistoryRow};
+use forewarn_alerter::{Answer, Decision, Transition};
 use forewarn_store::postgres::{Json, Postgres, Session};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What `alert_history` and `alerts` hold, but for the relay's own mark.
+/// What `alert_history`, `alerts` and `alert_commands` hold, but for the relay's own mark.
 ///
 /// # Errors
 /// As the ledger says.
 pub async fn dump_alerts(session: &Session) -> anyhow::Result<String> {
     let history: Vec<HistoryRow> = select(session, "alert_history").await?;
     let alerts: Vec<AlertRow> = select(session, "alerts").await?;
-    Ok(section("alert_history", &history) + &section("alerts", &alerts))
+    let commands: Vec<CommandRow> = select(session, "alert_commands").await?;
+    Ok(section("alert_history", &history)
+        + &section("alerts", &alerts)
+        + &section("alert_commands", &commands))
 }
 
 /// What they have to hold.
 #[must_use]
-pub fn expected_alerts(transitions: &[Transition]) -> String {
+pub fn expected_alerts(transitions: &[Transition], answers: &[Answer]) -> String {
     let history: Vec<HistoryRow> = transitions.iter().map(HistoryRow::from).collect();
     let alerts: Vec<AlertRow> = rows::alerts(transitions).into_values().collect();
-    section("alert_history", &history) + &section("alerts", &alerts)
+    let commands: Vec<CommandRow> = rows::commands(answers, transitions).into_values().collect();
+    section("alert_history", &history)
+        + &section("alerts", &alerts)
+        + &section("alert_commands", &commands)
 }
 
 /// Where the alerter decided to go on without a partition: facts of the run that the log does not hold.

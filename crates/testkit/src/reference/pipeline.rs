@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use forewarn_alerter::{Machine, MachineConfig, Merge, Message};
-use forewarn_bus::{Derived, Halt};
+use forewarn_alerter::{Answer, Interval, MachineConfig, Message, Said, decode_command};
+use forewarn_bus::{Derived, Halt, Record};
 use forewarn_config::Settings;
 use forewarn_features::FeatureSets;
 use forewarn_judge::Judge;
 use forewarn_judge::models::{Models, NoModels};
 use forewarn_messages::{
-    Body, FailurePrediction, FeatureVector, Headers, Prediction, ProcessedMetric, SystemMetric,
-    Verdict,
+    Body, Command, FailurePrediction, FeatureVector, Headers, Prediction, ProcessedMetric,
+    SystemMetric, Tick, Ticked as _, Verdict,
 };
 use forewarn_rules::RuleSet;
 use forewarn_store::ledger::Ledger;
@@ -44,6 +44,8 @@ pub struct Outcome {
     pub judged: Vec<Replay>,
     /// What becomes of alerts.
     pub transitions: Vec<Transition>,
+    /// What commands come to.
+    pub answers: Vec<Answer>,
 }
 
 impl Pipeline {
@@ -109,17 +111,24 @@ impl Pipeline {
             )?);
             processed.push(of_processor);
         }
-        let transitions = self.alerts(&judged, decisions);
+        let alerts = self.alerts(&judged, &roots.commands, decisions);
         Ok(Outcome {
             roots,
             processed,
             judged,
-            transitions,
+            transitions: alerts.transitions,
+            answers: alerts.answers,
         })
     }
 
-    fn alerts(&self, judged: &[Replay], decisions: Vec<Decision>) -> Vec<Transition> {
-        let mut merge = Merge::replay(u32::try_from(judged.len()).unwrap_or(u32::MAX), decisions);
+    fn alerts(&self, judged: &[Replay], commands: &[Record], decisions: Vec<Decision>) -> Interval {
+        let partitions = u32::try_from(judged.len()).unwrap_or(u32::MAX);
+        let mut alerts = forewarn_alerter::Pipeline::replay(
+            partitions,
+            Arc::clone(&self.rules),
+            self.machine.clone(),
+            decisions,
+        );
         for (partition, replay) in (0..).zip(judged) {
             for (offset, derived) in (0..).zip(&replay.derived) {
                 let (log_time, src, prediction) = (derived.log_time, derived.src, decode(derived));
@@ -128,19 +137,28 @@ impl Pipeline {
                     offset,
                     log_time,
                     src,
-                    prediction,
+                    said: Said::Prediction(prediction),
                 };
-                merge
+                alerts
                     .push(message)
                     .expect("a partition of the reference has one history");
             }
         }
-        let mut machine = Machine::new(Arc::clone(&self.rules), self.machine.clone());
-        let mut transitions = Vec::new();
-        while let Some(message) = merge.next() {
-            transitions.extend(machine.apply(&message.prediction, message.log_time, message.src));
+        let log = commands.iter().find_map(tick).map(|tick| tick.log);
+        for record in commands {
+            // What cannot be read went to dead_letters; before the first tick nobody was there to read anything.
+            if let Some(log) = log
+                && let Ok(message) = decode_command(record, log, partitions)
+            {
+                alerts
+                    .push(message)
+                    .expect("commands of the reference have one history");
+            }
         }
-        transitions
+        // The alerter ticks on while this reads, and passes what it is held up by here for want of a tick.
+        alerts.no_more_commands();
+        alerts.turn(usize::MAX);
+        alerts.take_interval()
     }
 }
 
@@ -228,6 +246,11 @@ fn bodies<B: Body>(replays: &[Replay]) -> impl Iterator<Item = (&Derived, B)> + 
         .iter()
         .flat_map(|replay| &replay.derived)
         .map(|derived| (derived, decode(derived)))
+}
+
+fn tick(record: &Record) -> Option<Tick> {
+    let headers = record.headers().ok()?;
+    record.body::<Command>(&headers).ok()?.tick()
 }
 
 fn decode<B: Body>(derived: &Derived) -> B {

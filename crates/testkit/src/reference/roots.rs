@@ -1,17 +1,20 @@
-//! The records of `system_metrics` that a reference run begins with: read from a real log, or made without one.
+//! The records that a reference run begins with, of `system_metrics` and of `commands`: read from a real log, or made
+//! without one.
 
 use forewarn_bus::{BusError, Log, Place, Record};
-use forewarn_messages::{Body, Envelope, SYSTEM_METRICS, SystemMetric, Tick, Topic};
+use forewarn_messages::{Body, COMMANDS, Envelope, SYSTEM_METRICS, SystemMetric, Tick, Topic};
 use forewarn_types::{EventTime, LogId, LogTime};
 use uuid::Uuid;
 
 use crate::generate::Recording;
 
-/// Every partition of `system_metrics`, each in the order of its offsets.
+/// Every partition of `system_metrics`, and `commands`, each in the order of its offsets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Roots {
     /// By partition number.
     pub partitions: Vec<Vec<Record>>,
+    /// What people decided, and ticks.
+    pub commands: Vec<Record>,
 }
 
 /// Ticks come each second, as from ingestion.
@@ -25,6 +28,7 @@ impl Roots {
     pub fn of_log(log: &dyn Log) -> Result<Self, BusError> {
         Ok(Self {
             partitions: read_topic(log, &SYSTEM_METRICS)?,
+            commands: read_topic(log, &COMMANDS)?.into_iter().flatten().collect(),
         })
     }
 
@@ -38,6 +42,7 @@ impl Roots {
         let end = last.millis() + i64::from(tail_seconds) * TICK_MS;
         let mut roots = Self {
             partitions: vec![Vec::new(); partitions as usize],
+            commands: Vec::new(),
         };
         let mut next_tick = start;
         let mut tick_up_to = |roots: &mut Self, at: i64| {
