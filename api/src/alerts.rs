@@ -71,7 +71,8 @@ pub(crate) struct Alert {
     reopened: i64,
     /// Whether its last transition comes from imported or generated history, which never notifies.
     backfill: bool,
-    /// Where in the log the cause of its last transition is: log/partition/offset/sub of `system_metrics`.
+    /// Where in the log the cause of its last transition is: log/partition/offset/sub of `system_metrics`, or of `commands`
+    /// where a person caused it.
     src: String,
 }
 
@@ -101,10 +102,17 @@ pub(crate) struct Transition {
     /// The log's time of the transition.
     #[schema(value_type = String, format = DateTime)]
     logged_at: Timestamp,
-    /// Whether people are told: not of flapping, nor of history.
+    /// Whether people are told: not of flapping, nor of history, nor of an acknowledgement.
     notify: bool,
-    /// Where in the log the cause is: log/partition/offset/sub of `system_metrics`.
+    /// Where in the log the cause is: log/partition/offset/sub of `system_metrics`, or of `commands` where `command_id` is
+    /// given.
     src: String,
+    /// Who brought it about, where it was a person.
+    actor: Option<String>,
+    /// What they said about it.
+    message: Option<String>,
+    /// The command by which they did.
+    command_id: Option<Uuid>,
 }
 
 /// One notification of one transition to one receiver.
@@ -248,7 +256,8 @@ const EXISTS: &str = "SELECT to_json(true)::text FROM alerts WHERE alert_id = $1
 
 const HISTORY: &str = "
     SELECT row_to_json(r)::text FROM (
-        SELECT sequence, from_state, to_state, severity, title, reason, details, ts, logged_at, notify, src
+        SELECT sequence, from_state, to_state, severity, title, reason, details, ts, logged_at, notify, src,
+            actor, message, command_id
         FROM alert_history
         WHERE alert_id = $1 AND ($2::bigint IS NULL OR sequence > $2)
         ORDER BY sequence

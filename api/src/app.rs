@@ -3,19 +3,22 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
 use axum::routing::get;
+use forewarn_bus::LogAccess;
 use forewarn_store::metrics::{MetricStore, Retention};
 use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::door::Door;
 use crate::problem::Problem;
 use crate::series::Levels;
 use crate::{
-    Config, Ledger, alerts, anomalies, guard, health, models, openapi, predictions, quality,
-    resources, series, status,
+    Config, Ledger, alerts, anomalies, commands, guard, health, models, openapi, predictions,
+    quality, resources, series, status,
 };
 
 /// What answers are made of.
@@ -26,18 +29,21 @@ pub struct App {
     metrics: Arc<dyn MetricStore>,
     levels: Levels,
     places: Semaphore,
+    door: Arc<Door>,
 }
 
 impl App {
-    /// The pages before PostgreSQL and the metric store; neither has to answer yet.
+    /// The pages before PostgreSQL and the metric store, and the door to the log; none of them has to answer yet.
     #[must_use]
     pub fn new(
         config: Config,
         ledger: Ledger,
         metrics: Arc<dyn MetricStore>,
         retention: Retention,
+        log: LogAccess,
     ) -> Self {
         Self {
+            door: Door::new(log),
             places: Semaphore::new(config.requests_max.min(Semaphore::MAX_PERMITS)),
             levels: Levels::of(&retention),
             config,
@@ -60,6 +66,10 @@ impl App {
         self.metrics.as_ref()
     }
 
+    pub(crate) fn door(&self) -> &Arc<Door> {
+        &self.door
+    }
+
     pub(crate) fn levels(&self) -> &Levels {
         &self.levels
     }
@@ -73,6 +83,7 @@ impl App {
         let (endpoints, document) = endpoints().split_for_parts();
         let looked = endpoints
             .route("/", get(status::page))
+            .layer(DefaultBodyLimit::max(commands::BODY_BYTES_MAX))
             .layer(middleware::from_fn_with_state(
                 Arc::clone(&self),
                 guard::limits,
@@ -107,6 +118,9 @@ pub(crate) fn endpoints() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(alerts::get_alert))
         .routes(routes!(alerts::alert_history))
         .routes(routes!(alerts::alert_deliveries))
+        .routes(routes!(commands::acknowledge_alert))
+        .routes(routes!(commands::resolve_alert))
+        .routes(routes!(commands::get_command))
         .routes(routes!(models::list_models))
         .routes(routes!(models::list_model_runs))
         .routes(routes!(models::get_model_run))
@@ -128,5 +142,5 @@ async fn not_allowed(method: Method) -> Problem {
         "this page is asked for in another way",
     )
     .detail(format!("{method} is not understood here"))
-    .remedy("use GET: nothing can be changed through this service")
+    .remedy("use GET; only an alert's /acknowledge and /resolve take POST")
 }

@@ -1,6 +1,5 @@
 //! What every request passes and every answer gets: names, sizes, places and time on the way in, headers on the way out.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use forewarn_service::site::{asked_host, is_foreign, is_known_host};
 
 use crate::App;
 use crate::problem::Problem;
@@ -73,22 +73,18 @@ pub(crate) async fn host(State(app): State<Arc<App>>, request: Request, next: Ne
     next.run(request).await
 }
 
-fn asked_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
-    let authority = match uri.authority() {
-        Some(authority) => authority.as_str(),
-        None => headers.get(header::HOST)?.to_str().ok()?,
-    };
-    // `[::1]:3000`, `localhost:3000`, `localhost`.
-    match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next(),
-        None => authority.split(':').next(),
+/// Refuses what a browser sends on behalf of a foreign page: there is no sign-in that would tell it apart.
+pub(crate) fn same_site(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    if !is_foreign(uri, headers, &app.config().hosts) {
+        return Ok(());
     }
-}
-
-fn is_known_host(name: &str, hosts: &[String]) -> bool {
-    name.parse::<IpAddr>().is_ok()
-        || name.eq_ignore_ascii_case("localhost")
-        || hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "foreign-page",
+        "a page from elsewhere may change nothing here",
+    )
+    .detail("the request's Origin is not this service")
+    .remedy("send it from this service's own pages or from a program; a proxy's name belongs into `api.hosts`"))
 }
 
 /// Lets so many requests be worked on at once, each for so long.

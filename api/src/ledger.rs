@@ -28,6 +28,7 @@ const RELATIONS: &[&str] = &[
     "predictions",
     "alerts",
     "alert_history",
+    "alert_commands",
     "deliveries",
     "delivery_attempts",
     "alerter_state",

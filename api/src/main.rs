@@ -1,4 +1,4 @@
-//! `forewarn-api`: shows what the ledger holds, as JSON and as a status page. It changes nothing.
+//! `forewarn-api`: shows what the ledger holds, as JSON and as a status page, and takes commands about alerts.
 
 use std::process::ExitCode;
 
@@ -10,13 +10,15 @@ const ABOUT: &str =
     "Shows what the ledger holds, as JSON with an OpenAPI document, and as a status page.";
 
 fn main() -> ExitCode {
-    Service::with_own_pages("api", ABOUT).main(
+    Service::with_own_pages("api", ABOUT).main_on_kafka(
         |settings| {
             (
                 service::configure(settings),
                 InfluxConfig::configure(settings),
             )
         },
-        async |cx, (sections, influxdb)| service::start(cx, sections, influxdb.access()).await,
+        async |cx, (sections, influxdb), log| {
+            service::start(cx, sections, log, influxdb.access()).await
+        },
     )
 }

@@ -24,8 +24,9 @@ pub(crate) const PATH: &str = "/api/openapi.json";
 #[openapi(
     info(
         title = "Forewarn",
-        description = "What is unusual, what will fail and when, and what was told to whom. Read-only, and without \
-                       sign-in: reachable from its own machine only, unless configured otherwise.\n\n\
+        description = "What is unusual, what will fail and when, and what was told to whom. Alerts can be acknowledged \
+                       and resolved; all else is for reading. There is no sign-in: reachable from its own machine only, \
+                       unless configured otherwise.\n\n\
                        Instants are RFC 3339 in UTC, durations seconds. Lists are pages: follow `next`, given as \
                        `cursor`, until it is null. Unknown parameters are refused. Errors are \
                        `application/problem+json` with a `type` that does not change, and a `remedy`.",
@@ -64,6 +65,30 @@ pub(crate) fn finished(mut document: Document) -> Document {
                 operation,
                 "503",
                 "PostgreSQL or the metric store does not answer, or not in time, or too much is asked at once; `Retry-After` says when to ask again.",
+            );
+        }
+        if let Some(operation) = &mut item.post {
+            add(
+                operation,
+                "400",
+                "The body or a parameter is not understood.",
+            );
+            add(
+                operation,
+                "403",
+                "A browser sent it on behalf of a foreign page.",
+            );
+            add(operation, "404", "There is no such thing.");
+            add(
+                operation,
+                "409",
+                "It cannot be done to this alert any more, or the command's id is another command's.",
+            );
+            add(operation, "413", "The body is too long.");
+            add(
+                operation,
+                "503",
+                "The log does not take the command now; `Retry-After` says when to send it again.",
             );
         }
     }
@@ -142,7 +167,11 @@ mod tests {
             .paths
             .iter()
             .map(|(path, item)| {
-                let operation = item.get.as_ref().expect("only GET");
+                let (method, operation) = match (&item.get, &item.post) {
+                    (Some(get), None) => ("", get),
+                    (None, Some(post)) => ("POST ", post),
+                    _ => panic!("{path} is asked for in one way"),
+                };
                 let parameters = operation.parameters.iter().flatten();
                 let names: Vec<_> = parameters
                     .map(|parameter| match parameter {
@@ -150,16 +179,19 @@ mod tests {
                         RefOr::Ref(_) => panic!("parameters are written out"),
                     })
                     .collect();
-                format!("{path} {}\n", names.join(" "))
+                format!("{method}{path} {}\n", names.join(" "))
             })
             .collect();
         expect![[r#"
             /api/v1/alerts resource kind state severity rule since until tenant limit cursor
             /api/v1/alerts/{alert_id} alert_id
+            POST /api/v1/alerts/{alert_id}/acknowledge alert_id
             /api/v1/alerts/{alert_id}/deliveries alert_id limit cursor
             /api/v1/alerts/{alert_id}/history alert_id limit cursor
+            POST /api/v1/alerts/{alert_id}/resolve alert_id
             /api/v1/anomalies resource kind metric level severity min_score since until tenant limit cursor
             /api/v1/anomalies/{anomaly_id} anomaly_id
+            /api/v1/commands/{command_id} command_id
             /api/v1/health limit tenant
             /api/v1/models resource feature_set tenant limit cursor
             /api/v1/models/activations resource feature_set tenant limit cursor
@@ -197,7 +229,11 @@ mod tests {
             }
         }
         for (path, item) in value["paths"].as_object().expect("paths") {
-            let operation = &item["get"];
+            let operation = if item["get"].is_object() {
+                &item["get"]
+            } else {
+                &item["post"]
+            };
             for field in ["summary", "operationId"] {
                 if operation[field].as_str().is_none_or(str::is_empty) {
                     undescribed.push(format!("{path} {field}"));

@@ -29,6 +29,9 @@ pub(crate) struct Document {
     /// Each query parameter that is wrong; only for `urn:forewarn:problem:parameters`.
     #[schema(required = false)]
     parameters: Vec<WrongParameter>,
+    /// Which command it is about; only where one was given.
+    #[schema(required = false)]
+    command_id: uuid::Uuid,
 }
 
 /// One query parameter or part of the path that is wrong.
@@ -59,6 +62,11 @@ impl Problem {
     /// What the one who asks can do about it.
     pub(crate) fn remedy(self, remedy: impl Into<String>) -> Self {
         Self(self.0.remedy(remedy))
+    }
+
+    /// A further member of the document.
+    pub(crate) fn with(self, name: &str, value: &impl Serialize) -> Self {
+        Self(self.0.with(name, value))
     }
 
     /// The same request may succeed in a moment.

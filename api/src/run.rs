@@ -27,6 +27,7 @@ pub async fn run(cx: &Context, app: App) -> anyhow::Result<()> {
              it, or set `api.listen` to 127.0.0.1:3000"
         );
     }
+    app.door().open();
     let watched = app.ledger().clone();
     cx.spawn("http", server.run(app.router(cx.pages())));
     let stopping = cx.clone();

@@ -1,5 +1,6 @@
 //! The service as its settings describe it.
 
+use forewarn_bus::LogAccess;
 use forewarn_config::Settings;
 use forewarn_service::Context;
 use forewarn_store::metrics::MetricAccess;
@@ -25,9 +26,15 @@ pub fn configure(settings: &mut Settings) -> Sections {
 /// Starts everything and returns; the parts end when the service is asked to stop.
 ///
 /// # Errors
-/// When a store cannot be used as it is configured, or the address cannot be had.
-pub async fn start(cx: Context, sections: Sections, metrics: MetricAccess) -> anyhow::Result<()> {
+/// When a store cannot be used as it is configured, or the address cannot be had. The log may be away.
+pub async fn start(
+    cx: Context,
+    sections: Sections,
+    log: LogAccess,
+    metrics: MetricAccess,
+) -> anyhow::Result<()> {
     let ledger = Ledger::open(&sections.postgres, &sections.api)?;
-    let app = App::new(sections.api, ledger, metrics.open()?, metrics.retention());
+    let retention = metrics.retention();
+    let app = App::new(sections.api, ledger, metrics.open()?, retention, log);
     crate::run(&cx, app).await
 }

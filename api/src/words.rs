@@ -42,6 +42,11 @@ pub(crate) const LEVELS: &[&str] = &["resource", "series"];
 pub(crate) const DELIVERY_STATES: &[&str] =
     &["pending", "sending", "delivered", "superseded", "failed"];
 
+/// What may be wanted of an alert.
+pub(crate) const DEEDS: &[&str] = &["acknowledge", "resolve"];
+/// What may come of it.
+pub(crate) const COMMAND_OUTCOMES: &[&str] = &["done", "already", "over", "unknown", "pending"];
+
 const KINDS: [types::Kind; 13] = [
     types::Kind::Server,
     types::Kind::Container,
@@ -125,6 +130,10 @@ sets! {
     AnomalyLevel = LEVELS.to_vec();
     /// Life of a notification.
     DeliveryState = DELIVERY_STATES.to_vec();
+    /// What is wanted of an alert.
+    Deed = DEEDS.to_vec();
+    /// What came of it.
+    CommandOutcome = COMMAND_OUTCOMES.to_vec();
     /// Life of a training.
     RunState = run_states();
 }

@@ -22,7 +22,7 @@ pub(crate) enum Role {
     Alerter,
     /// Makes models of stored history
     Trainer,
-    /// Shows what the ledger holds
+    /// Shows what the ledger holds, and takes commands about alerts
     Api,
 }
 
@@ -103,7 +103,10 @@ impl Role {
             Self::Api => {
                 use forewarn_api::service::{configure, start};
                 let sections = configure(settings);
-                Box::new(|cx, parts| Box::pin(start(cx, sections, parts.metrics.clone())))
+                Box::new(|cx, parts| {
+                    let Parts { log, metrics } = parts.clone();
+                    Box::pin(start(cx, sections, log, metrics))
+                })
             }
         }
     }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use forewarn_service::Problem;
+use forewarn_service::{Problem, site};
 use forewarn_store::orders::Order;
 use forewarn_types::DEFAULT_TENANT;
 use serde::{Deserialize, Serialize};
@@ -58,8 +58,19 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
 
 async fn train(
     State(desk): State<Arc<Desk>>,
+    uri: Uri,
+    headers: HeaderMap,
     body: axum::body::Bytes,
 ) -> Result<Response, Problem> {
+    if site::is_foreign(&uri, &headers, &[]) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "foreign-page",
+            "A page from elsewhere may change nothing here",
+        )
+        .detail("the request's Origin is not this service")
+        .remedy("send it from a program"));
+    }
     let request = read(&body).map_err(|detail| {
         Problem::new(
             StatusCode::BAD_REQUEST,

@@ -41,6 +41,10 @@ fn asked() -> Vec<(&'static str, String)> {
         ),
         ("/api/v1/alerts", "/api/v1/alerts".to_owned()),
         (
+            "/api/v1/commands/{command_id}",
+            "/api/v1/commands/00000000-0000-8000-8000-0000000000c0".to_owned(),
+        ),
+        (
             "/api/v1/alerts/{alert_id}",
             format!("/api/v1/alerts/{ALERT}"),
         ),
@@ -77,7 +81,12 @@ async fn every_endpoint_answers_what_the_document_says() {
     let pages = Pages::before(&database);
     let document = pages.json("/api/openapi.json").await;
     let paths = document["paths"].as_object().expect("paths");
-    let known: BTreeSet<&str> = paths.keys().map(String::as_str).collect();
+    // Those that take commands have tests of their own.
+    let known: BTreeSet<&str> = paths
+        .iter()
+        .filter(|(_, item)| item["get"].is_object())
+        .map(|(path, _)| path.as_str())
+        .collect();
     let asked = asked();
     let covered: BTreeSet<&str> = asked
         .iter()
@@ -112,6 +121,9 @@ async fn every_documented_parameter_is_known_and_no_other() {
     let document = pages.json("/api/openapi.json").await;
     let problem = &document["components"]["schemas"]["Problem"];
     for (path, item) in document["paths"].as_object().expect("paths") {
+        if !item["get"].is_object() {
+            continue;
+        }
         let url = asked()
             .into_iter()
             .find(|(known, _)| known == path)

@@ -89,3 +89,7 @@ VALUES ('default/web-01/host/1', repeat('a', 64), now() - interval '1 h', 'train
 INSERT INTO activations (scope, digest, from_log_time, reason, refused_from, refusal)
 VALUES ('default/db/01/database/1', repeat('b', 64), now() - interval '1 min', 'by hand', now(), 'the store has no such bundle');
 ALTER TABLE activations ENABLE TRIGGER activations_ahead;
+
+INSERT INTO alert_commands VALUES (
+    '00000000-0000-8000-8000-0000000000c0', 'default', '00000000-0000-8000-8000-00000000000a', 'acknowledge', 'ada', 'looking',
+    'already', NULL, 'already acknowledged by bob', now(), 'c/0/5/0');

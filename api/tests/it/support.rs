@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use forewarn_api::{App, Config, Ledger};
+use forewarn_bus::{Config as LogConfig, KafkaLog, LogAccess};
 use forewarn_config::Secret;
 use forewarn_store::influxdb::{Config as InfluxConfig, InfluxDb};
 use forewarn_store::postgres::Config as PostgresConfig;
@@ -47,6 +48,15 @@ pub(crate) fn away() -> InfluxConfig {
     }
 }
 
+/// No log answers there.
+pub(crate) fn log_away() -> LogAccess {
+    KafkaLog::access(LogConfig {
+        servers: "127.0.0.1:9".to_owned(),
+        startup_wait: Duration::from_secs(1),
+        ..LogConfig::default()
+    })
+}
+
 /// All pages, asked without a socket.
 pub(crate) struct Pages {
     router: Router,
@@ -80,10 +90,32 @@ impl Pages {
     pub(crate) fn of(url: &str, config: Config, influxdb: &InfluxConfig) -> Self {
         let ledger = Ledger::open(&postgres(url), &config).expect("a readable address");
         let client = InfluxDb::open(influxdb).expect("a readable address");
-        let app = App::new(config, ledger, Arc::new(client), influxdb.retention());
+        let retention = influxdb.retention();
+        let app = App::new(config, ledger, Arc::new(client), retention, log_away());
         Self {
             router: Arc::new(app).router(Router::new()),
         }
+    }
+
+    /// In front of a database, with a log.
+    pub(crate) fn with_log(database: &Database, log: LogAccess) -> Self {
+        let config = Config::default();
+        let ledger = Ledger::open(&postgres(&database.url), &config).expect("a readable address");
+        let client = InfluxDb::open(&away()).expect("a readable address");
+        let app = App::new(config, ledger, Arc::new(client), away().retention(), log);
+        Self {
+            router: Arc::new(app).router(Router::new()),
+        }
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
+        let request = Request::post(path).header("host", "localhost:3000");
+        self.ask(
+            request
+                .body(Body::from(body.to_owned()))
+                .expect("a request"),
+        )
+        .await
     }
 
     pub(crate) async fn ask(&self, request: Request<Body>) -> Answer {

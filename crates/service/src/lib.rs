@@ -26,6 +26,7 @@ mod progress;
 mod ready;
 mod server;
 mod shell;
+pub mod site;
 mod stop;
 mod telemetry;
 mod watchdog;

@@ -1,10 +1,11 @@
-//! `alerts`: what needs attention.
+//! `alerts`: what needs attention, and who sees to it.
 
 use forewarn_config::nearest;
 use forewarn_store::Timestamp;
 use serde::Deserialize;
 
 use super::Cx;
+use super::acknowledge::{Decide, Deed};
 use super::names::ensure_resource;
 use super::outcome::{Answer, Failure, Outcome};
 use super::output::{Cell, Form, Table};
@@ -18,6 +19,10 @@ const SEVERITIES: [&str; 5] = ["info", "low", "medium", "high", "critical"];
 pub(crate) enum Alerts {
     /// List alerts: those that need attention, the latest first
     List(List),
+    /// Say that an alert is being looked after: nobody is told of it again unless it gets worse
+    Ack(Decide),
+    /// Say that an alert is over: its condition says nothing more until it has ceased and begins anew
+    Resolve(Decide),
 }
 
 /// List alerts: those that need attention, the latest first
@@ -67,6 +72,8 @@ impl Alerts {
     pub(super) async fn run(self, cx: &Cx) -> Outcome {
         match self {
             Self::List(list) => list.run(cx).await,
+            Self::Ack(decide) => decide.run(cx, Deed::Acknowledge).await,
+            Self::Resolve(decide) => decide.run(cx, Deed::Resolve).await,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! ([`outcome`]). Commands that ask a server know it through its HTTP API alone ([`client`]); local ones read the same
 //! settings as the services do.
 
+mod acknowledge;
 mod alerts;
 mod chaos;
 mod client;

@@ -83,6 +83,8 @@ fn two_is_a_mistake_of_whoever_asks() {
     cli.run(&["helth"]).is(2, "'health'");
     cli.run(&["alerts", "list", "--severity", "hgh"])
         .is(2, "did you mean `high`?");
+    cli.run(&["alerts", "ack", "web-01"])
+        .is(2, "`web-01` is no id of an alert");
     cli.run(&["alerts", "list", "--since", "yesterday"])
         .is(2, "a span before now");
     cli.run(&["query", "web-01"]).is(2, "which metric");
@@ -231,7 +233,13 @@ fn six_is_something_that_is_not_there() {
     ] {
         cli.run(command).is(6, "did you mean `web-01`?");
     }
+    cli.run(&["alerts", "ack", "00000000"])
+        .is(6, "`forewarn alerts list --all` shows");
     let id = "00000000-0000-8000-8000-000000000001";
+    let unknown = told(|_| problem(404, "not-found", "there is no alert", "see /api/v1"));
+    Cli::asking(&unknown.url())
+        .run(&["alerts", "resolve", id])
+        .is(6, "`forewarn alerts list --all` shows");
     cli.run(&["explain", id]).is(6, "there is no prediction");
     cli.run(&["topics", "tail", "sytem_metrics"])
         .is(6, "did you mean `system_metrics`?");
@@ -251,6 +259,16 @@ fn seven_is_a_conflict() {
     let said = Cli::asking(&server.url()).run(&["alerts", "list"]);
     said.is(7, "it is acknowledged already");
     assert_eq!(said.err, "error: it is acknowledged already\n");
+    let server = told(|asked| match asked {
+        asked if asked.starts_with("POST /api/v1/alerts/") => {
+            problem(409, "alert-over", "the alert is resolved", "")
+        }
+        asked => panic!("{asked}"),
+    });
+    let id = "00000000-0000-8000-8000-000000000001";
+    Cli::asking(&server.url())
+        .run(&["alerts", "ack", id])
+        .is(7, "the alert is resolved");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod codes;
 mod demonstration;
+mod decide;
 mod help;
 mod import;
 mod ledger;

@@ -174,6 +174,10 @@ pub(crate) fn seeded(what: &str) -> Option<(Server, Database)> {
         ledger,
         Arc::new(client),
         influxdb.retention(),
+        forewarn_bus::KafkaLog::access(forewarn_bus::Config {
+            servers: nobody().replace("http://", ""),
+            ..forewarn_bus::Config::default()
+        }),
     );
     drop(_inside);
     let server = Server::of(runtime, Arc::new(app).router(Router::new()));
