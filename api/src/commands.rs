@@ -254,10 +254,10 @@ async fn carry_out(app: &App, sent: Sent, command: AlertCommand) -> Result<Respo
         message: command.message,
         outcome: "pending".to_owned(),
         sequence: None,
-        detail: Some(
-            "the alerter has not come to it yet; /api/v1/commands/{command_id} will tell"
-                .to_owned(),
-        ),
+        detail: Some(format!(
+            "the alerter has not come to it yet; /api/v1/commands/{} will tell",
+            command.command_id
+        )),
         logged_at: None,
         src: None,
     };

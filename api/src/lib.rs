@@ -5,7 +5,7 @@
 //! What an endpoint takes and gives is written once, as types: handlers, the check of query parameters and the OpenAPI
 //! document all come from them.
 //!
-//! What people decide about alerts is put into the log and nowhere else ([`commands`]); the alerter carries it out. Looking
+//! What people decide about alerts is put into the log and nowhere else (`commands`); the alerter carries it out. Looking
 //! needs no log.
 //!
 //! There is no sign-in yet, so the service answers this machine only unless it is told otherwise ([`Config::listen`]),
