@@ -78,7 +78,7 @@ impl Door {
         };
         let appender = appender.ok_or(NotSent::Away)?;
         let not_sent = |error: AppendError| match error {
-            AppendError::Full => NotSent::Away,
+            AppendError::Full | AppendError::NoRoom => NotSent::Away,
             AppendError::Refused(why) => NotSent::Refused(why),
             AppendError::Unknown(_) => NotSent::Unknown,
         };

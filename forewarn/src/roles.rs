@@ -104,8 +104,8 @@ impl Role {
                 use forewarn_api::service::{configure, start};
                 let sections = configure(settings);
                 Box::new(|cx, parts| {
-                    let Parts { log, metrics } = parts.clone();
-                    Box::pin(start(cx, sections, log, metrics))
+                    let parts = parts.clone();
+                    Box::pin(start(cx, sections, parts.log, parts.metrics))
                 })
             }
         }

@@ -103,11 +103,18 @@ fn one(
     Ok(made)
 }
 
-/// Series under their names in the store, and their points since the last writing.
+/// A series under its name in the store, and its points since the last writing.
+struct Column {
+    head: String,
+    field: String,
+    points: Vec<(i64, f64)>,
+}
+
+/// The series of a host.
 #[derive(Default)]
 struct Columns {
     places: BTreeMap<(String, String), usize>,
-    series: Vec<(String, String, Vec<(i64, f64)>)>,
+    series: Vec<Column>,
     /// Of features: where the values of a vector belong, for vectors like the one before.
     layout: Vec<Option<usize>>,
     layout_of: String,
@@ -119,8 +126,11 @@ impl Columns {
         let fresh = self.series.len();
         let place = *self.places.entry(key).or_insert(fresh);
         if place == fresh {
-            self.series
-                .push((head.to_owned(), field.to_owned(), Vec::new()));
+            self.series.push(Column {
+                head: head.to_owned(),
+                field: field.to_owned(),
+                points: Vec::new(),
+            });
         }
         place
     }
@@ -155,7 +165,7 @@ impl Columns {
             if let (Some(Some(value)), Some(place)) = (vector.values.get(metric.value_index), place)
             {
                 let point = (vector.step_end.millis(), f64::from(*value));
-                self.series[*place].2.push(point);
+                self.series[*place].points.push(point);
             }
         }
         Ok(())
@@ -164,10 +174,10 @@ impl Columns {
     /// Writes what there is, and returns how many points that were.
     fn write(&mut self, store: &EmbeddedMetrics) -> anyhow::Result<u64> {
         let mut written = 0;
-        for (head, field, points) in &mut self.series {
-            store.import(head, field, points)?;
-            written += points.len() as u64;
-            points.clear();
+        for column in &mut self.series {
+            store.import(&column.head, &column.field, &column.points)?;
+            written += column.points.len() as u64;
+            column.points.clear();
         }
         Ok(written)
     }
@@ -199,7 +209,7 @@ impl Samples {
                 }
             };
             let point = (batch.time_of(sample).millis(), sample.value);
-            self.columns.series[place].2.push(point);
+            self.columns.series[place].points.push(point);
         }
     }
 

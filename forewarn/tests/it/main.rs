@@ -1,8 +1,8 @@
 //! The program as its users start it.
 
 mod codes;
-mod demonstration;
 mod decide;
+mod demonstration;
 mod help;
 mod import;
 mod ledger;
