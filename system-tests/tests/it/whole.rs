@@ -80,7 +80,9 @@ fn run(world: &mut World) -> anyhow::Result<()> {
         recoveries[recoveries.len() - 1]
     ));
     ensure!(busy * 10 >= kills * 9, "the senders ran dry");
-    senders.finish(&world.runtime, PATIENCE)?;
+    // However short the pauses between kills were, each batch takes its turn.
+    let turns = PAUSE * u32::try_from(steps).unwrap_or(u32::MAX);
+    senders.finish(&world.runtime, PATIENCE + turns)?;
     judge(world, whole, &recording, &ledger, seed)
 }
 
