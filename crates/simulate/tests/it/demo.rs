@@ -174,8 +174,10 @@ fn what_is_injected_begins_now_reaches_its_limit_in_time_and_ends_as_told() {
             );
             if let Some(breach) = last.breach.filter(|_| kind.failure().is_some()) {
                 let after = breach.since(now).as_secs();
+                // Rates are noisy: in one of many runs twice as high, or half, for all of the time.
+                let usual = kind.usual_seconds();
                 assert!(
-                    (150..420).contains(&after),
+                    (usual / 2..usual * 2).contains(&after),
                     "seed {seed}, {kind}: full after {after} s"
                 );
             }
